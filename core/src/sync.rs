@@ -1,0 +1,72 @@
+//! Locks and cells: `parking_lot` and `arc-swap` with `std`, spin locks without.
+
+pub use alloc::sync::Arc;
+pub use portable_atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+#[cfg(feature = "std")]
+pub use parking_lot::{Mutex, MutexGuard, RwLock};
+#[cfg(not(feature = "std"))]
+pub use spin::{Mutex, MutexGuard, RwLock};
+
+/// An `Arc` that is replaced as a whole. Loading it writes to no line that readers share (with `std`).
+#[cfg(feature = "std")]
+pub struct ArcCell<T>(arc_swap::ArcSwap<T>);
+
+/// What [`ArcCell::load`] gives: derefs to the `Arc`.
+#[cfg(feature = "std")]
+pub type ArcGuard<T> = arc_swap::Guard<Arc<T>>;
+
+#[cfg(feature = "std")]
+impl<T> ArcCell<T> {
+    /// Holds `value`.
+    pub fn new(value: Arc<T>) -> Self {
+        Self(arc_swap::ArcSwap::new(value))
+    }
+
+    /// The current value, for a short read.
+    #[inline]
+    pub fn load(&self) -> ArcGuard<T> {
+        self.0.load()
+    }
+
+    /// The current value, to keep.
+    pub fn load_full(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+
+    /// Replaces the value.
+    pub fn store(&self, value: Arc<T>) {
+        self.0.store(value);
+    }
+}
+
+/// An `Arc` that is replaced as a whole.
+#[cfg(not(feature = "std"))]
+pub struct ArcCell<T>(Mutex<Arc<T>>);
+
+/// What [`ArcCell::load`] gives: derefs to `T`.
+#[cfg(not(feature = "std"))]
+pub type ArcGuard<T> = Arc<T>;
+
+#[cfg(not(feature = "std"))]
+impl<T> ArcCell<T> {
+    /// Holds `value`.
+    pub fn new(value: Arc<T>) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// The current value, for a short read.
+    pub fn load(&self) -> ArcGuard<T> {
+        self.0.lock().clone()
+    }
+
+    /// The current value, to keep.
+    pub fn load_full(&self) -> Arc<T> {
+        self.0.lock().clone()
+    }
+
+    /// Replaces the value.
+    pub fn store(&self, value: Arc<T>) {
+        *self.0.lock() = value;
+    }
+}

@@ -1,0 +1,115 @@
+//! Families and user keys, and the one comparator: family ascending, then bytes ascending.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The longest user key, in bytes.
+pub const KEY_BYTES_MAX: usize = 65_535;
+/// The longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 1 << 30;
+
+/// Number of a column family. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct CfId(pub u32);
+
+impl CfId {
+    /// The family `default`.
+    pub const DEFAULT: Self = Self(0);
+    /// The family `lock`.
+    pub const LOCK: Self = Self(1);
+    /// The family `write`.
+    pub const WRITE: Self = Self(2);
+}
+
+impl fmt::Display for CfId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A key as the engine orders it. Field order makes the derived order the stored one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyRef<'a> {
+    /// Family.
+    pub cf: CfId,
+    /// The user's bytes.
+    pub user_key: &'a [u8],
+}
+
+impl<'a> KeyRef<'a> {
+    /// The key of `user_key` in `cf`.
+    #[inline]
+    pub const fn new(cf: CfId, user_key: &'a [u8]) -> Self {
+        Self { cf, user_key }
+    }
+
+    /// An owned copy.
+    pub fn to_buf(self) -> KeyBuf {
+        KeyBuf { cf: self.cf, user_key: self.user_key.to_vec() }
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:\"{}\"", self.cf, self.user_key.escape_ascii())
+    }
+}
+
+/// An owned [`KeyRef`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct KeyBuf {
+    /// Family.
+    pub cf: CfId,
+    /// The user's bytes.
+    pub user_key: Vec<u8>,
+}
+
+impl KeyBuf {
+    /// The borrowed form.
+    #[inline]
+    pub fn as_ref(&self) -> KeyRef<'_> {
+        KeyRef { cf: self.cf, user_key: &self.user_key }
+    }
+
+    /// Becomes a copy of `key`, keeping its buffer.
+    pub fn set(&mut self, key: KeyRef<'_>) {
+        self.cf = key.cf;
+        self.user_key.clear();
+        self.user_key.extend_from_slice(key.user_key);
+    }
+}
+
+impl fmt::Debug for KeyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// The hash of a key, used by filters, in-block indexes and bucket choice: XXH3-64 of the user key, seeded
+/// with the family. It is stored (filters), so it never changes.
+#[inline]
+pub fn key_hash(key: KeyRef<'_>) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.user_key, key.cf.0 as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn order_is_family_then_bytes(a: (u32, Vec<u8>), b: (u32, Vec<u8>)) {
+            let x = KeyRef::new(CfId(a.0), &a.1);
+            let y = KeyRef::new(CfId(b.0), &b.1);
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            prop_assert_eq!(x.to_buf().cmp(&y.to_buf()), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn the_hash_is_stored_and_must_not_move() {
+        assert_eq!(key_hash(KeyRef::new(CfId(0), b"")), 0x2d06_8005_38d3_94c2);
+        assert_ne!(key_hash(KeyRef::new(CfId(0), b"a")), key_hash(KeyRef::new(CfId(1), b"a")));
+    }
+}

@@ -1,0 +1,16 @@
+//! The table of format numbers. A released number stays readable for ever; a retired one stays listed.
+
+/// `walfs` segment header, as the original writes it.
+pub const WALFS_HEADER: u32 = 1;
+/// Log envelope of the engine's own records.
+pub const ENVELOPE: u16 = 1;
+/// Batch of operations inside a log record.
+pub const BATCH: u8 = 1;
+/// Table file.
+pub const TABLE: u32 = 1;
+/// Manifest record.
+pub const MANIFEST: u16 = 1;
+/// `CURRENT` file.
+pub const CURRENT: u16 = 1;
+/// Value-log segment.
+pub const VALUE_LOG: u32 = 1;
