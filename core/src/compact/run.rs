@@ -1,0 +1,250 @@
+//! Running a flush or a compaction: merge, filter, write tables. It installs nothing.
+//!
+//! Outputs are cut between user keys, so a key never straddles two tables. A range delete is cut where an output
+//! ends: each output holds the part of it between its own first key and the next output's first key.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use nokv_formats::{CfId, EntryRef, KeyBuf, KeyRef, Kind, RangeDelete, Seq, TableMeta, ValuePtr, Version};
+
+use crate::compact::filter::{Fate, Filter, Older};
+use crate::cursor::Cursor;
+use crate::engine::Entries;
+use crate::error::{Error, Result};
+use crate::read::merge::MergeCursor;
+use crate::read::range_set::RangeSet;
+use crate::sync::Arc;
+use crate::table::{Table, TableBuilder};
+use crate::vfs::{Vfs, VfsFile};
+
+/// What a run must respect.
+pub struct Job<'a> {
+    /// Seqs that reads stand at, ascending.
+    pub horizon: &'a [Seq],
+    /// Entries that expired up to here are deletes.
+    pub cut_ms: u64,
+    /// The lowest version in any input.
+    pub version_min: Version,
+    /// Dropped families: their entries go.
+    pub dropped: &'a BTreeMap<CfId, Seq>,
+    /// An output is closed at this size, in bytes.
+    pub split_bytes: u64,
+}
+
+/// Moves values that a pointer names; `None` leaves the pointer as it is.
+pub trait Relocate {
+    /// The new place of the value.
+    fn relocate(&mut self, key: KeyRef<'_>, version: Version, ptr: &ValuePtr) -> Result<Option<ValuePtr>>;
+}
+
+/// Moves nothing.
+pub struct Stay;
+
+impl Relocate for Stay {
+    fn relocate(&mut self, _: KeyRef<'_>, _: Version, _: &ValuePtr) -> Result<Option<ValuePtr>> {
+        Ok(None)
+    }
+}
+
+/// Makes output files.
+pub trait Outputs {
+    /// Its files.
+    type File: VfsFile;
+    /// A builder for the next output.
+    fn create(&mut self) -> Result<TableBuilder<Self::File>>;
+    /// A finished output; the number and file are those of the last `create`.
+    fn finished(&mut self, meta: TableMeta) -> Result<()>;
+}
+
+/// Tables that are not inputs and may be older than them.
+pub struct OlderTables<V: Vfs> {
+    tables: Vec<Arc<Table<V>>>,
+}
+
+impl<V: Vfs> OlderTables<V> {
+    /// Of `tables`.
+    pub const fn new(tables: Vec<Arc<Table<V>>>) -> Self {
+        Self { tables }
+    }
+
+    /// May anything with a seq below `seq` lie in `start..end`?
+    fn may_hold_range(&self, cf: CfId, start: &[u8], end: &[u8], seq: Seq) -> bool {
+        let (start, end) = (KeyRef::new(cf, start), KeyRef::new(cf, end));
+        self.tables.iter().any(|t| {
+            let props = &t.meta().props;
+            props.seq_min < seq && props.smallest.as_ref() < end && start <= props.largest.as_ref()
+        })
+    }
+}
+
+impl<V: Vfs> Older for OlderTables<V> {
+    fn may_hold(&mut self, key: KeyRef<'_>, version: Version, seq: Seq) -> bool {
+        self.tables.iter().any(|t| {
+            let props = &t.meta().props;
+            props.seq_min < seq
+                && props.version_min <= version
+                && props.smallest.as_ref() <= key
+                && key <= props.largest.as_ref()
+        })
+    }
+}
+
+/// Counts of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Entries read.
+    pub entries_in: u64,
+    /// Entries written.
+    pub entries_out: u64,
+}
+
+/// Merges `sources` (newest first) and the range deletes `ranges` into tables.
+pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
+    job: &Job<'_>,
+    sources: Vec<C>,
+    ranges: &RangeSet,
+    older: &mut OlderTables<V>,
+    relocate: &mut impl Relocate,
+    outputs: &mut impl Outputs<File = F>,
+) -> Result<RunStats> {
+    let ranges = &surviving_ranges(job, ranges, older);
+    let mut stats = RunStats::default();
+    let mut filter = Filter::new(job.horizon, job.cut_ms, job.version_min);
+    let mut entries = Entries::new(MergeCursor::new(sources));
+    let mut out = Writer { outputs, builder: None, ranges: &ranges.kept, lower: None, split: job.split_bytes };
+    entries.seek_first()?;
+    let mut new_key = true;
+    let mut covering: &[Seq] = &[];
+    while let Some((entry, _)) = entries.entry() {
+        let key = entries.key();
+        if new_key {
+            filter.begin_key();
+            covering = ranges.all.covering(key);
+        }
+        stats.entries_in += 1;
+        let fate = if job.dropped.contains_key(&key.cf) {
+            Fate::Drop
+        } else {
+            filter.judge(key, &entry, covering, older)
+        };
+        match fate {
+            Fate::Drop => {}
+            Fate::Keep if entry.kind == Kind::Pointer => {
+                let ptr = ValuePtr::decode(entry.value)
+                    .map_err(|m| Error::malformed("value pointer of a table", 0, m))?;
+                match relocate.relocate(key, entry.version, &ptr)? {
+                    Some(moved) => out.add(key, &EntryRef { value: &moved.to_bytes(), ..entry })?,
+                    None => out.add(key, &entry)?,
+                }
+            }
+            Fate::Keep => out.add(key, &entry)?,
+            Fate::KeepAsDelete => {
+                let delete =
+                    EntryRef { kind: Kind::Delete, meta: 0, expires_at: 0, value: &[], ..entry };
+                out.add(key, &delete)?;
+            }
+        }
+        stats.entries_out += u64::from(fate != Fate::Drop);
+        new_key = entries.next()?;
+    }
+    out.finish()?;
+    Ok(stats)
+}
+
+/// The range deletes of the inputs: all of them, to judge entries by, and those that go on.
+struct Ranges<'a> {
+    all: &'a RangeSet,
+    kept: RangeSet,
+}
+
+fn surviving_ranges<'a, V: Vfs>(
+    job: &Job<'_>,
+    all: &'a RangeSet,
+    older: &OlderTables<V>,
+) -> Ranges<'a> {
+    let mut kept = RangeSet::new();
+    for f in all.fragments() {
+        if job.dropped.contains_key(&f.cf) {
+            continue;
+        }
+        let mut previous_stripe = None;
+        for seq in &f.seqs {
+            let stripe = job.horizon.partition_point(|s| s < seq);
+            // The newest of a stripe hides all that the others of it hide.
+            let covered = previous_stripe == Some(stripe);
+            previous_stripe = Some(stripe);
+            let done = stripe == 0 && !older.may_hold_range(f.cf, &f.start, &f.end, *seq);
+            if !covered && !done {
+                kept.insert(f.cf, &f.start, &f.end, *seq);
+            }
+        }
+    }
+    Ranges { all, kept }
+}
+
+/// Writes entries into outputs and deals the range deletes out to them.
+struct Writer<'a, O: Outputs> {
+    outputs: &'a mut O,
+    builder: Option<TableBuilder<O::File>>,
+    ranges: &'a RangeSet,
+    /// Where the open output starts; `None`: at the very beginning.
+    lower: Option<KeyBuf>,
+    split: u64,
+}
+
+impl<O: Outputs> Writer<'_, O> {
+    fn add(&mut self, key: KeyRef<'_>, entry: &EntryRef<'_>) -> Result<()> {
+        if let Some(builder) = &self.builder
+            && builder.estimated_bytes() >= self.split
+            && builder.last_key().is_some_and(|last| last < key)
+        {
+            self.close(Some(key))?;
+            self.lower = Some(key.to_buf());
+        }
+        let builder = match &mut self.builder {
+            Some(builder) => builder,
+            none => none.insert(self.outputs.create()?),
+        };
+        builder.add(key, entry)
+    }
+
+    /// Ends the open output; the next one starts at `upper`.
+    fn close(&mut self, upper: Option<KeyRef<'_>>) -> Result<()> {
+        let lower = self.lower.as_ref().map(KeyBuf::as_ref);
+        let clipped = clip(self.ranges, lower, upper);
+        if self.builder.is_none() && !clipped.is_empty() {
+            self.builder = Some(self.outputs.create()?);
+        }
+        let Some(mut builder) = self.builder.take() else { return Ok(()) };
+        for delete in &clipped {
+            builder.add_range_delete(delete)?;
+        }
+        let meta = builder.finish()?;
+        self.outputs.finished(meta)
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.close(None)
+    }
+}
+
+/// The parts of `ranges` in `lower..upper`.
+fn clip(ranges: &RangeSet, lower: Option<KeyRef<'_>>, upper: Option<KeyRef<'_>>) -> Vec<RangeDelete> {
+    let mut clipped = Vec::new();
+    for f in ranges.fragments() {
+        let start = KeyRef::new(f.cf, &f.start);
+        let end = KeyRef::new(f.cf, &f.end);
+        let start = lower.map_or(start, |lower| lower.max(start));
+        let end = upper.map_or(end, |upper| upper.min(end));
+        if start >= end || start.cf != f.cf {
+            continue;
+        }
+        // `end` may be the start of a later family: then the fragment goes on to its own end.
+        let end = if end.cf == f.cf { end.user_key } else { &f.end };
+        for seq in &f.seqs {
+            clipped.push(RangeDelete { cf: f.cf, start: start.user_key.to_vec(), end: end.to_vec(), seq: *seq });
+        }
+    }
+    clipped
+}

@@ -1,0 +1,328 @@
+//! Compaction: claim what the picker chose, merge, install, retire the inputs.
+//!
+//! | step | crash after it leaves |
+//! |---|---|
+//! | a. output tables and their directory entries durable | unnamed tables, swept at open |
+//! | b. one manifest edit {remove inputs, add outputs} | the new tree; inputs unnamed, swept at open |
+//! | c. inputs unlinked when their last reader left | nothing to do |
+//!
+//! A value log that outputs point into was synced before step b.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use nokv_formats::manifest::Edit;
+use nokv_formats::{TableId, TableMeta};
+
+use crate::compact::busy::Token;
+use crate::compact::pick::{Choice, Input, pick};
+use crate::compact::run::{self, Job, OlderTables, Outputs, Relocate, Stay};
+use crate::engine::{Engine, Install, TABLE_DIR};
+use crate::error::{Error, IoContext, Result};
+use crate::index::MemIndex;
+use crate::level::rules;
+use crate::read::level_cursor::LevelCursor;
+use crate::read::range_set::RangeSet;
+use crate::read::scan::SourceCursor;
+use crate::read::view::{Tables, View};
+use crate::sync::{Arc, Ordering};
+use crate::table::{Compression, CursorOptions, Table, TableBuilder};
+use crate::vfs::{Vfs, join};
+
+/// A compaction whose tables are busy until it ran.
+#[derive(Debug)]
+pub struct Claim {
+    pub(crate) choice: Choice,
+    pub(crate) token: Token,
+}
+
+/// File name of a table.
+pub fn table_name(id: TableId) -> String {
+    alloc::format!("{:06}.sst", id.0)
+}
+
+/// Tables in the making: files get numbers as they are made; what is not committed is unlinked.
+pub(crate) struct NewTables<'e, V: Vfs, I: MemIndex> {
+    engine: &'e Engine<V, I>,
+    compression: Compression,
+    made: Vec<TableId>,
+    done: Vec<TableMeta>,
+}
+
+impl<'e, V: Vfs, I: MemIndex> NewTables<'e, V, I> {
+    pub(crate) const fn new(engine: &'e Engine<V, I>, compression: Compression) -> Self {
+        Self { engine, compression, made: Vec::new(), done: Vec::new() }
+    }
+
+    /// Makes the directory entries durable and gives the tables away.
+    pub(crate) fn commit(mut self) -> Result<Vec<Arc<TableMeta>>> {
+        let done = core::mem::take(&mut self.done);
+        if !done.is_empty() {
+            let dir = self.engine.path(TABLE_DIR);
+            // ORDER: names before the manifest edit that needs them.
+            self.engine.fs.sync_dir(&dir).at("sync", &dir)?;
+        }
+        self.made.clear();
+        Ok(done.into_iter().map(Arc::new).collect())
+    }
+}
+
+impl<V: Vfs, I: MemIndex> Drop for NewTables<'_, V, I> {
+    fn drop(&mut self) {
+        // A run that failed: nothing names these files. Opening sweeps what cannot be unlinked now.
+        for id in &self.made {
+            let _ = self.engine.fs.unlink(&self.engine.table_path(*id));
+        }
+    }
+}
+
+impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
+    type File = V::File;
+
+    fn create(&mut self) -> Result<TableBuilder<V::File>> {
+        let id = self.engine.take_table_id();
+        let path = self.engine.table_path(id);
+        let file = self.engine.fs.create(&path).at("create", &path)?;
+        self.made.push(id);
+        let uid = u128::from(self.engine.database_id()) << 64 | u128::from(id.0);
+        let options = crate::table::TableOptions { compression: self.compression, ..self.engine.options.table };
+        TableBuilder::new(file, path, options, uid)
+    }
+
+    fn finished(&mut self, mut meta: TableMeta) -> Result<()> {
+        if let Some(id) = self.made.last() {
+            meta.id = *id;
+        }
+        self.engine.signals.background_io(meta.file_bytes);
+        self.done.push(meta);
+        Ok(())
+    }
+}
+
+impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    pub(crate) fn table_path(&self, id: TableId) -> String {
+        join(&self.path(TABLE_DIR), &table_name(id))
+    }
+
+    pub(crate) fn take_table_id(&self) -> TableId {
+        TableId(self.next_table.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// A handle of a table that is or will be live.
+    pub(crate) fn table(&self, meta: Arc<TableMeta>) -> Arc<Table<V>> {
+        Arc::new(Table::new(self.fs.clone(), self.table_path(meta.id), meta, self.shared.clone()))
+    }
+
+    pub(crate) fn claim_compaction(&self) -> Option<Claim> {
+        let mut install = self.install.try_lock()?;
+        let view = self.view.load();
+        let choice = pick(&view.tables, &install.busy, &self.pressure(), &self.options.pick);
+        if matches!(choice, Choice::Idle) {
+            return None;
+        }
+        let token = install.busy.claim(&view.tables, &choice)?;
+        self.running_compactions.fetch_add(1, Ordering::AcqRel);
+        Some(Claim { choice, token })
+    }
+
+    pub(crate) fn run_compaction(&self, claim: Claim) -> Result<()> {
+        let started = self.clock.monotonic_ns();
+        let result = match &claim.choice {
+            Choice::Idle => Ok(()),
+            Choice::Move { tables, to_level, to_ingest } => self.move_tables(tables, *to_level, *to_ingest),
+            Choice::Merge { inputs, to_level, to_ingest, .. } => {
+                self.merge_tables(inputs, *to_level, *to_ingest, &mut Stay)
+            }
+        };
+        self.install.lock().busy.release(claim.token);
+        self.running_compactions.fetch_sub(1, Ordering::AcqRel);
+        self.counters.compacted(self.clock.monotonic_ns().saturating_sub(started));
+        self.signals.work_ready();
+        result
+    }
+
+    fn move_tables(&self, tables: &[Input], to_level: u8, to_ingest: bool) -> Result<()> {
+        let mut install = self.install.lock();
+        let view = self.view();
+        let mut edits = Vec::new();
+        let mut added = Vec::new();
+        for input in tables {
+            let table = find(&view.tables, input)?;
+            edits.push(Edit::RemoveTable { id: input.id, level: input.level, ingest: input.ingest });
+            edits.push(Edit::AddTable { level: to_level, ingest: to_ingest, meta: table.shared_meta() });
+            added.push((to_level, to_ingest, table));
+        }
+        self.change_tree(&mut install, &edits, tables, added, false)
+    }
+
+    /// Merges `inputs` into `to_level`; used by compactions, by value-log collection and by `compact_range`.
+    pub(crate) fn merge_tables(
+        &self,
+        inputs: &[Input],
+        to_level: u8,
+        to_ingest: bool,
+        relocate: &mut impl Relocate,
+    ) -> Result<()> {
+        let horizon = self.horizon();
+        let view = self.view();
+        let taken = inputs.iter().map(|input| find(&view.tables, input)).collect::<Result<Vec<_>>>()?;
+        let families = self.families();
+        let job = Job {
+            horizon: &horizon.seqs,
+            cut_ms: horizon.cut_ms,
+            version_min: taken.iter().map(|t| t.meta().props.version_min).min().unwrap_or_default(),
+            dropped: families.dropped(),
+            // Tables of level 0 and of ingest sets are ordered as wholes: one output.
+            split_bytes: if to_level == 0 || to_ingest { u64::MAX } else { self.options.table_bytes },
+        };
+        let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
+        let compression = if to_level == 0 { Compression::None } else { self.options.compression };
+        let mut outputs = NewTables::new(self, compression);
+        let ranges = range_deletes_of(&taken)?;
+        let stats = run::run::<_, V, _>(
+            &job,
+            self.sources_of(&view.tables, inputs)?,
+            &ranges,
+            &mut older,
+            relocate,
+            &mut outputs,
+        )?;
+        let read: u64 = taken.iter().map(|t| t.meta().file_bytes).sum();
+        // ORDER: moved values before the tables that point to them are named.
+        self.vlog.sync()?;
+        let tables = outputs.commit()?;
+        let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
+        let mut install = self.install.lock();
+        let mut edits = Vec::new();
+        for input in inputs {
+            edits.push(Edit::RemoveTable { id: input.id, level: input.level, ingest: input.ingest });
+        }
+        let mut added = Vec::new();
+        for meta in tables {
+            edits.push(Edit::AddTable { level: to_level, ingest: to_ingest, meta: meta.clone() });
+            added.push((to_level, to_ingest, self.table(meta)));
+        }
+        edits.push(Edit::NextFileId { id: self.next_table.load(Ordering::Acquire) });
+        self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
+        self.push_value_log_edits(&install, &mut edits);
+        self.change_tree(&mut install, &edits, inputs, added, true)?;
+        self.counters.merged(read, written, stats.entries_in, stats.entries_out);
+        Ok(())
+    }
+
+    /// Installs a change of the tree: rules, manifest, view; then the inputs retire.
+    fn change_tree(
+        &self,
+        install: &mut Install<V>,
+        edits: &[Edit],
+        removed: &[Input],
+        added: Vec<(u8, bool, Arc<Table<V>>)>,
+        retire: bool,
+    ) -> Result<()> {
+        let ids: Vec<TableId> = removed.iter().map(|input| input.id).collect();
+        let before = self.view();
+        let next = before.tables.edited(&ids, added.clone())?;
+        rules::check(&before.tables, &next)?;
+        // ORDER: outputs are durable before the edit; inputs go only after it is durable.
+        self.record(install, edits, retire)?;
+        let _view_lock = self.view_lock.lock();
+        let old = self.view.load_full();
+        let tables = Arc::new(old.tables.edited(&ids, added)?);
+        self.store_view(View {
+            id: old.id + 1,
+            active: old.active.clone(),
+            sealed: old.sealed.clone(),
+            tables,
+        });
+        drop(_view_lock);
+        if retire {
+            let gone = ids.iter().filter_map(|id| before.tables.all().find(|t| t.meta().id == *id).cloned());
+            self.retired.lock().tables.extend(gone);
+        }
+        Ok(())
+    }
+
+    /// Live tables outside `inputs` that may hold older entries: everything from the topmost input level down.
+    fn possibly_older(&self, tables: &Tables<V>, inputs: &[Input]) -> Vec<Arc<Table<V>>> {
+        let top = inputs.iter().map(|input| input.level).min().unwrap_or(0) as usize;
+        tables
+            .levels()
+            .iter()
+            .skip(top)
+            .flat_map(|level| level.ingest.iter().chain(&level.tables))
+            .filter(|t| !inputs.iter().any(|input| input.id == t.meta().id))
+            .cloned()
+            .collect()
+    }
+
+    /// Cursors over the inputs, newest source first.
+    fn sources_of(&self, tables: &Tables<V>, inputs: &[Input]) -> Result<Vec<SourceCursor<V, I>>> {
+        let options = CursorOptions::background();
+        let is_input = |t: &&Arc<Table<V>>| inputs.iter().any(|input| input.id == t.meta().id);
+        let mut sources = Vec::new();
+        for (n, level) in tables.levels().iter().enumerate() {
+            let single = if n == 0 { &level.tables } else { &level.ingest };
+            for table in single.iter().filter(is_input) {
+                sources.push(SourceCursor::Table(table.cursor(options)));
+            }
+            if n > 0 {
+                let sorted: Vec<_> = level.tables.iter().filter(is_input).cloned().collect();
+                if !sorted.is_empty() {
+                    sources.push(SourceCursor::Level(LevelCursor::new(sorted, options)));
+                }
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Unlinks what retired and is read by nobody any more.
+    pub(crate) fn remove_retired(&self) -> Result<()> {
+        let gone = {
+            let mut retired = self.retired.lock();
+            retired.memtables.retain(|m| Arc::strong_count(m) > 1);
+            let (gone, kept) = core::mem::take(&mut retired.tables)
+                .into_iter()
+                .partition::<Vec<_>, _>(|t| Arc::strong_count(t) == 1);
+            retired.tables = kept;
+            gone
+        };
+        for table in gone {
+            let path = self.table_path(table.meta().id);
+            table.forget();
+            match self.fs.unlink(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind == crate::vfs::IoErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("unlink", path, e)),
+            }
+        }
+        self.remove_dead_segments()
+    }
+
+    pub(crate) fn has_removable(&self) -> bool {
+        let retired = self.retired.lock();
+        retired.tables.iter().any(|t| Arc::strong_count(t) == 1)
+            || retired.memtables.iter().any(|m| Arc::strong_count(m) == 1)
+    }
+}
+
+fn find<V: Vfs>(tables: &Tables<V>, input: &Input) -> Result<Arc<Table<V>>> {
+    tables
+        .all()
+        .find(|t| t.meta().id == input.id)
+        .cloned()
+        .ok_or_else(|| Error::InvalidArgument(alloc::format!("table {} is not live", input.id)))
+}
+
+fn range_deletes_of<V: Vfs>(tables: &[Arc<Table<V>>]) -> Result<RangeSet> {
+    let mut set = RangeSet::new();
+    for table in tables {
+        if table.meta().props.range_deletes > 0 {
+            for f in table.range_set()?.fragments() {
+                for seq in &f.seqs {
+                    set.insert(f.cf, &f.start, &f.end, *seq);
+                }
+            }
+        }
+    }
+    Ok(set)
+}

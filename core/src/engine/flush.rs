@@ -1,0 +1,161 @@
+//! Flush: the oldest sealed memtable becomes a table of level 0.
+//!
+//! Each step is durable before the next:
+//!
+//! | step | crash after it leaves |
+//! |---|---|
+//! | a. value log synced | nothing that is named |
+//! | b. table bytes, then its directory entry | an unnamed table, swept at open |
+//! | c. manifest edit {add table, log floor, flushed seq, value-log segments} | replay skips what the table holds |
+//! | d. log segments below the floor unlinked | segments below the floor, ignored and swept |
+//!
+//! Flushes install in seal order: only the oldest sealed memtable is ever claimed, one at a time.
+
+use alloc::vec::Vec;
+
+use nokv_formats::manifest::Edit;
+use nokv_formats::{Seq, TableMeta, Version};
+
+use crate::compact::run::{self, Job, OlderTables, Stay};
+use crate::engine::background::Work;
+use crate::engine::compaction::NewTables;
+use crate::engine::{Engine, Install};
+use crate::error::Result;
+use crate::index::MemIndex;
+use crate::memtable::Memtable;
+use crate::read::range_set::RangeSet;
+use crate::read::view::View;
+use crate::sync::{Arc, Ordering};
+use crate::table::{Compression, Table};
+use crate::vfs::Vfs;
+
+impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    /// Claims the oldest sealed memtable, when every batch in it is whole.
+    pub(crate) fn claim_flush(&self) -> Option<Work<I>> {
+        let mut install = self.install.try_lock()?;
+        if install.flushing {
+            return None;
+        }
+        let memtable = self.view.load().sealed.last()?.clone();
+        if self.publisher.published() < memtable.last_seq() {
+            return None;
+        }
+        install.flushing = true;
+        Some(Work::Flush(memtable))
+    }
+
+    pub(crate) fn run_flush(&self, memtable: &Arc<Memtable<I>>) -> Result<()> {
+        let result = self.flush_memtable(memtable);
+        self.install.lock().flushing = false;
+        result
+    }
+
+    fn flush_memtable(&self, memtable: &Arc<Memtable<I>>) -> Result<()> {
+        let started = self.clock.monotonic_ns();
+        // ORDER: values before the table that points to them.
+        self.vlog.sync()?;
+        let horizon = self.horizon();
+        let view = self.view();
+        let ranges = memtable.ranges().unwrap_or_default();
+        let tables = self.build_from_memtable(memtable, &ranges, &horizon, &view)?;
+        let mut install = self.install.lock();
+        let floor = self.wal_floor_without(memtable);
+        let mut edits = Vec::new();
+        for meta in &tables {
+            edits.push(Edit::AddTable { level: 0, ingest: false, meta: meta.clone() });
+        }
+        edits.push(Edit::NextFileId { id: install.next_table });
+        edits.push(Edit::WalFloor { segment: floor });
+        edits.push(Edit::FlushedSeq { seq: memtable.last_seq() });
+        self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
+        self.push_value_log_edits(&install, &mut edits);
+        // ORDER: the table is durable before the edit names it; the floor moves in the same edit.
+        self.record(&mut install, &edits, true)?;
+        self.install_flush(memtable, &tables)?;
+        self.flushed_seq.fetch_max(memtable.last_seq().0, Ordering::AcqRel);
+        drop(install);
+        let bytes = tables.iter().map(|t| t.file_bytes).sum();
+        self.counters.flushed(bytes, self.clock.monotonic_ns().saturating_sub(started));
+        // ORDER: segments go after the edit that says they are not needed.
+        if let Some(journal) = &self.journal {
+            journal.release_below(floor)?;
+        }
+        self.signals.work_ready();
+        Ok(())
+    }
+
+    fn build_from_memtable(
+        &self,
+        memtable: &Arc<Memtable<I>>,
+        ranges: &RangeSet,
+        horizon: &crate::engine::snapshots::Horizon,
+        view: &View<V, I>,
+    ) -> Result<Vec<Arc<TableMeta>>> {
+        if memtable.is_empty() {
+            return Ok(Vec::new());
+        }
+        let families = self.families();
+        let job = Job {
+            horizon: &horizon.seqs,
+            cut_ms: horizon.cut_ms,
+            version_min: Version(0),
+            dropped: families.dropped(),
+            // One memtable, one table: level 0 is ordered by whole tables.
+            split_bytes: u64::MAX,
+        };
+        let mut older = OlderTables::<V>::new(view.tables.all().cloned().collect());
+        let mut outputs = NewTables::new(self, Compression::None);
+        let sources = Vec::from([memtable.index().cursor()]);
+        run::run(&job, sources, ranges, &mut older, &mut Stay, &mut outputs)
+            .and_then(|stats| outputs.commit().map(|tables| (stats, tables)))
+            .map(|(_, tables)| tables)
+    }
+
+    /// The first log segment that is needed once `flushed` is in a table.
+    fn wal_floor_without(&self, flushed: &Arc<Memtable<I>>) -> u32 {
+        let view = self.view.load();
+        view.memtables()
+            .filter(|m| !Arc::ptr_eq(m, flushed))
+            .map(|m| m.wal_segment())
+            .min()
+            .unwrap_or_else(|| view.active.wal_segment())
+    }
+
+    /// Replaces the memtable by its tables in the view. The caller holds `install`.
+    fn install_flush(&self, memtable: &Arc<Memtable<I>>, tables: &[Arc<TableMeta>]) -> Result<()> {
+        let opened: Vec<(u8, bool, Arc<Table<V>>)> =
+            tables.iter().map(|meta| (0, false, self.table(meta.clone()))).collect();
+        let _view_lock = self.view_lock.lock();
+        let old = self.view.load_full();
+        let next = Arc::new(old.tables.edited(&[], opened)?);
+        let sealed = old.sealed.iter().filter(|m| !Arc::ptr_eq(m, memtable)).cloned().collect();
+        self.store_view(View { id: old.id + 1, active: old.active.clone(), sealed, tables: next });
+        self.retired.lock().memtables.push(memtable.clone());
+        Ok(())
+    }
+
+    /// Appends `edits` to the manifest; after an error that is not a clean full disk the database is
+    /// read-only.
+    pub(crate) fn record(&self, install: &mut Install<V>, edits: &[Edit], must_sync: bool) -> Result<()> {
+        let sync = must_sync || self.options.manifest_sync;
+        let result = install.manifest.append_with(edits, sync);
+        if let Err(error) = &result
+            && !error.is_no_space()
+        {
+            self.poison(error);
+        }
+        result
+    }
+
+    /// Adds the expiry cut, where it moves.
+    pub(crate) fn push_expiry_cut(&self, install: &Install<V>, cut_ms: u64, edits: &mut Vec<Edit>) {
+        if cut_ms > install.manifest.state().expiry_cut {
+            edits.push(Edit::ExpiryCut { unix_ms: cut_ms });
+        }
+    }
+
+    /// The last seq that a memtable of the view or a table holds.
+    pub(crate) fn last_seq(&self) -> Seq {
+        Seq(self.commit.lock().next_seq.0 - 1)
+    }
+}

@@ -1,0 +1,287 @@
+//! Value-log collection: the worst segments' live values move to the head, by merging exactly the tables that
+//! name them. Nothing goes through the write path, so there is nothing to race with.
+//!
+//! | step | crash after it leaves |
+//! |---|---|
+//! | a. victims chosen among sealed segments | nothing |
+//! | b. memtables that name them flushed | tables that name them |
+//! | c. each table that names one merged in its place: value to the head, same key, version, seq | as a compaction: new bytes are synced before the manifest edit |
+//! | d. manifest edit {remove segment}, when nothing names it | the file, unlinked by the next open |
+//! | e. file unlinked | nothing to do |
+//!
+//! A writer that appended a value before its segment was sealed may publish the pointer after step a. Step b
+//! therefore waits until every writer that was in flight then has left: [`crate::Error::Busy`] until it has.
+
+use alloc::vec::Vec;
+
+use nokv_formats::manifest::Edit;
+use nokv_formats::{KeyRef, ValuePtr, Version};
+
+use crate::compact::pick::Input;
+use crate::compact::run::Relocate;
+use crate::engine::{Engine, Install};
+use crate::error::{Error, Result};
+use crate::index::MemIndex;
+use crate::sync::Ordering;
+use crate::vfs::Vfs;
+use crate::vlog::SegmentId;
+
+/// What a collection freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Segments that nothing names any more. Their files go when the last reader leaves.
+    pub segments: u64,
+    /// Bytes of those segments.
+    pub bytes: u64,
+    /// Bytes of live values that were moved.
+    pub moved_bytes: u64,
+}
+
+/// A collection under way: the host drives it with [`Engine::gc_step`].
+pub struct Collection {
+    victims: Vec<(SegmentId, u64)>,
+    barrier: u64,
+    moved_bytes: u64,
+}
+
+/// What a step of a collection says.
+pub enum GcStep {
+    /// Writers that were in flight must leave first, or memtables be flushed first: run flushes, then step
+    /// again.
+    Wait,
+    /// One table was merged; step again.
+    Again,
+    /// Done.
+    Done(GcReport),
+}
+
+struct Mover<'e, V: Vfs, I: MemIndex> {
+    engine: &'e Engine<V, I>,
+    victims: &'e [(SegmentId, u64)],
+    moved_bytes: u64,
+}
+
+impl<V: Vfs, I: MemIndex> Relocate for Mover<'_, V, I> {
+    fn relocate(&mut self, key: KeyRef<'_>, version: Version, ptr: &ValuePtr) -> Result<Option<ValuePtr>> {
+        let from = SegmentId { bucket: ptr.bucket, segment: ptr.segment };
+        if !self.victims.iter().any(|(victim, _)| *victim == from) {
+            return Ok(None);
+        }
+        let value = self.engine.vlog.read(ptr, key, version)?;
+        self.moved_bytes += value.len() as u64;
+        self.engine.signals.background_io(value.len() as u64);
+        let hot = ptr.bucket < self.engine.options.value_log_hot_buckets;
+        self.engine.vlog.append(key, version, &value, hot).map(Some)
+    }
+}
+
+impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    /// Live bytes of each segment, as tables and memtables say.
+    pub fn value_log_live(&self) -> alloc::collections::BTreeMap<SegmentId, u64> {
+        let view = self.view();
+        let mut live = alloc::collections::BTreeMap::new();
+        for table in view.tables.all() {
+            for l in &table.meta().props.live {
+                *live.entry(SegmentId { bucket: l.bucket, segment: l.segment }).or_default() += l.bytes;
+            }
+        }
+        for memtable in view.memtables() {
+            for ((bucket, segment), bytes) in memtable.live() {
+                *live.entry(SegmentId { bucket, segment }).or_default() += bytes;
+            }
+        }
+        live
+    }
+
+    /// Starts a collection of the segments whose dead share is at least `discard_ratio`.
+    ///
+    /// # Errors
+    /// [`Error::GcRejected`] while one is running; [`Error::NothingToCollect`]; [`Error::InvalidArgument`]
+    /// for a ratio that is not between 0 and 1.
+    pub fn gc_start(&self, discard_ratio: f64) -> Result<Collection> {
+        self.check_writable()?;
+        if !(discard_ratio > 0.0 && discard_ratio < 1.0) {
+            return Err(Error::InvalidArgument(alloc::format!(
+                "discard_ratio {discard_ratio} is not between 0 and 1"
+            )));
+        }
+        if self.gc_running.swap(true, Ordering::AcqRel) {
+            return Err(Error::GcRejected);
+        }
+        let chosen = self.choose_victims(discard_ratio);
+        match chosen {
+            Ok(victims) if !victims.is_empty() => {
+                // Segments are sealed: writers that enter from now on append elsewhere.
+                let barrier = self.in_flight.lock().barrier();
+                Ok(Collection { victims, barrier, moved_bytes: 0 })
+            }
+            other => {
+                self.gc_running.store(false, Ordering::Release);
+                Err(other.err().unwrap_or(Error::NothingToCollect))
+            }
+        }
+    }
+
+    fn choose_victims(&self, discard_ratio: f64) -> Result<Vec<(SegmentId, u64)>> {
+        let live = self.value_log_live();
+        // A head with enough dead bytes is left for a new one, so that a manual call can empty the log.
+        for segment in self.vlog.segments() {
+            let alive = live.get(&segment.id).copied().unwrap_or(0);
+            if segment.is_head && segment.dead_share(alive) >= discard_ratio {
+                self.vlog.rotate(segment.id.bucket)?;
+            }
+        }
+        let mut victims: Vec<_> = self
+            .vlog
+            .segments()
+            .into_iter()
+            .filter(|s| !s.is_head)
+            .map(|s| (s.dead_share(live.get(&s.id).copied().unwrap_or(0)), s.id, s.bytes))
+            .filter(|(dead, ..)| *dead >= discard_ratio)
+            .collect();
+        victims.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        Ok(victims.into_iter().map(|(_, id, bytes)| (id, bytes)).collect())
+    }
+
+    /// One step of a collection. After an error the collection is over.
+    ///
+    /// # Errors
+    /// What a merge meets.
+    pub fn gc_step(&self, gc: &mut Collection) -> Result<GcStep> {
+        let result = self.gc_step_inner(gc);
+        if !matches!(result, Ok(GcStep::Wait | GcStep::Again)) {
+            self.gc_running.store(false, Ordering::Release);
+        }
+        if let Err(error) = &result
+            && !super::background::is_passing(error)
+            && !matches!(error, Error::ReadOnly(_) | Error::Closed)
+        {
+            self.poison(error);
+        }
+        result
+    }
+
+    /// Gives a collection up; what was moved stays moved.
+    pub fn gc_abandon(&self, gc: Collection) {
+        drop(gc);
+        self.gc_running.store(false, Ordering::Release);
+    }
+
+    fn gc_step_inner(&self, gc: &mut Collection) -> Result<GcStep> {
+        self.check_writable()?;
+        if !self.in_flight.lock().passed(gc.barrier) {
+            return Ok(GcStep::Wait);
+        }
+        let view = self.view();
+        let named = |m: &&crate::sync::Arc<crate::memtable::Memtable<I>>| {
+            gc.victims.iter().any(|(v, _)| m.names_segment(v.bucket, v.segment))
+        };
+        if named(&&view.active) {
+            match self.rotate_memtable() {
+                Ok(()) | Err(Error::Busy(_)) => {}
+                Err(error) => return Err(error),
+            }
+            self.signals.work_ready();
+            return Ok(GcStep::Wait);
+        }
+        if view.sealed.iter().any(|m| named(&m)) {
+            return Ok(GcStep::Wait);
+        }
+        let names = |live: &nokv_formats::VlogLive| {
+            gc.victims.iter().any(|(v, _)| (v.bucket, v.segment) == (live.bucket, live.segment))
+        };
+        let Some(input) = first_that_names(&view.tables, names) else {
+            return self.gc_finish(gc).map(GcStep::Done);
+        };
+        let token = {
+            let mut install = self.install.lock();
+            match install.busy.claim_tables(&self.view().tables, &[input]) {
+                Some(token) => token,
+                None => return Ok(GcStep::Wait),
+            }
+        };
+        let mut mover = Mover { engine: self, victims: &gc.victims, moved_bytes: 0 };
+        let result = self.merge_tables(&[input], input.level, input.ingest, &mut mover);
+        let moved = mover.moved_bytes;
+        self.install.lock().busy.release(token);
+        result?;
+        gc.moved_bytes += moved;
+        Ok(GcStep::Again)
+    }
+
+    fn gc_finish(&self, gc: &Collection) -> Result<GcReport> {
+        let mut install = self.install.lock();
+        let named: Vec<_> = gc
+            .victims
+            .iter()
+            .filter(|(v, _)| install.manifest.state().vlog_segments.contains_key(&(v.bucket, v.segment)))
+            .collect();
+        let edits: Vec<Edit> = named
+            .iter()
+            .map(|(v, _)| Edit::VlogRemove { bucket: v.bucket, segment: v.segment })
+            .collect();
+        if !edits.is_empty() {
+            self.record(&mut install, &edits, true)?;
+        }
+        drop(install);
+        for (victim, _) in &gc.victims {
+            self.vlog.retire(*victim);
+        }
+        let report = GcReport {
+            segments: gc.victims.len() as u64,
+            bytes: gc.victims.iter().map(|(_, bytes)| bytes).sum(),
+            moved_bytes: gc.moved_bytes,
+        };
+        self.counters.collected(report.segments);
+        self.remove_retired()?;
+        Ok(report)
+    }
+
+    /// Unlinks value-log segments that retired, once no retired table or memtable that names them is read.
+    pub(crate) fn remove_dead_segments(&self) -> Result<()> {
+        let pinned: Vec<SegmentId> = {
+            let retired = self.retired.lock();
+            let tables = retired.tables.iter().flat_map(|t| {
+                let live = t.meta().props.live.clone();
+                live.into_iter().map(|l| SegmentId { bucket: l.bucket, segment: l.segment })
+            });
+            let memtables = retired.memtables.iter().flat_map(|m| {
+                m.live().into_keys().map(|(bucket, segment)| SegmentId { bucket, segment })
+            });
+            tables.chain(memtables).collect()
+        };
+        self.vlog.remove_retired(|id| !pinned.contains(&id))
+    }
+
+    /// Adds edits for value-log segments that the manifest does not know yet, or knows as open.
+    pub(crate) fn push_value_log_edits(&self, install: &Install<V>, edits: &mut Vec<Edit>) {
+        let state = install.manifest.state();
+        for segment in self.vlog.segments() {
+            let (bucket, number) = (segment.id.bucket, segment.id.segment);
+            let known = state.vlog_segments.get(&(bucket, number));
+            let sealed = !segment.is_head;
+            if known.is_none_or(|k| !k.sealed && (sealed || k.size < segment.bytes)) {
+                edits.push(Edit::VlogSegment { bucket, segment: number, sealed, size: segment.bytes });
+            }
+            if segment.is_head && state.vlog_heads.get(&bucket) != Some(&number) {
+                edits.push(Edit::VlogHead { bucket, segment: number });
+            }
+        }
+    }
+}
+
+fn first_that_names<V: Vfs>(
+    tables: &crate::read::view::Tables<V>,
+    names: impl Fn(&nokv_formats::VlogLive) -> bool,
+) -> Option<Input> {
+    for (n, level) in tables.levels().iter().enumerate() {
+        for (ingest, set) in [(false, &level.tables), (true, &level.ingest)] {
+            for table in set {
+                if table.meta().props.live.iter().any(&names) {
+                    return Some(Input { level: n as u8, ingest, id: table.meta().id });
+                }
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,104 @@
+//! What the engine is told when it opens. Every field may differ at the next open.
+
+use alloc::string::ToString;
+
+use crate::compact::pick::PickOptions;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::table::{Compression, TableOptions};
+
+/// Options of the engine; the host's `Options` are translated into these.
+#[derive(Debug, Clone)]
+pub struct EngineOptions<C> {
+    /// For new memtable indexes.
+    pub index: C,
+    /// Opens without writing anything.
+    pub read_only: bool,
+    /// Makes a new database if there is none.
+    pub create_if_missing: bool,
+    /// Number of a new database: random, from the host. Ignored for an existing one.
+    pub database_id: u64,
+    /// A memtable is sealed at this size, in bytes; also the limit of one batch.
+    pub memtable_bytes: usize,
+    /// Sealed memtables at which writes stop.
+    pub sealed_memtables_max: usize,
+    /// Size of a log segment, in bytes.
+    pub wal_segment_bytes: u64,
+    /// Values from this length on go to the value log, in bytes; 0 = only those above an eighth of a log
+    /// segment.
+    pub value_threshold_bytes: usize,
+    /// Size at which a value-log segment is left for a new one, in bytes.
+    pub value_log_segment_bytes: u64,
+    /// Buckets of the value log.
+    pub value_log_buckets: u16,
+    /// The first so many buckets take the values of hot keys.
+    pub value_log_hot_buckets: u16,
+    /// Table layout.
+    pub table: TableOptions,
+    /// Compression of level 1 and below; level 0 has none.
+    pub compression: Compression,
+    /// Output tables of a compaction are closed at this size, in bytes.
+    pub table_bytes: u64,
+    /// The block cache's bound, in bytes.
+    pub block_cache_bytes: usize,
+    /// Table files that may be open at once.
+    pub open_files_max: usize,
+    /// Shape of the tree.
+    pub pick: PickOptions,
+    /// Level-0 tables at which writes are slowed.
+    pub level0_slowdown_tables: usize,
+    /// Level-0 tables at which writes stop.
+    pub level0_stop_tables: usize,
+    /// The manifest is rewritten when it is larger than this, in bytes; 0 = never.
+    pub manifest_rewrite_bytes: u64,
+    /// Sync each manifest edit. Without it an edit may be lost, but never one that a deletion depends on.
+    pub manifest_sync: bool,
+    /// Dead share of a value-log segment from which automatic collection takes it; 0 = no automatic one.
+    pub value_log_gc_ratio: f64,
+}
+
+impl<C> EngineOptions<C> {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] names the field.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |what: &str| Err(Error::InvalidArgument(what.to_string()));
+        if self.memtable_bytes < 64 << 10 {
+            return fail("memtable_bytes must be at least 64 KiB");
+        }
+        if self.sealed_memtables_max == 0 {
+            return fail("sealed_memtables_max must be at least 1");
+        }
+        if self.wal_segment_bytes < limits::WAL_SEGMENT_BYTES_MIN as u64
+            || self.wal_segment_bytes > u64::from(u32::MAX)
+        {
+            return fail("wal_segment_bytes must be between 256 KiB and 4 GiB");
+        }
+        if self.value_log_segment_bytes < 64 << 10 {
+            return fail("value_log_segment_bytes must be at least 64 KiB");
+        }
+        if self.value_log_buckets == 0 || self.value_log_hot_buckets >= self.value_log_buckets {
+            return fail("value_log_buckets must be above value_log_hot_buckets");
+        }
+        if self.table_bytes < 4 << 10 {
+            return fail("table_bytes must be at least 4 KiB");
+        }
+        if self.level0_stop_tables < self.level0_slowdown_tables || self.level0_slowdown_tables == 0 {
+            return fail("level0_stop_tables must not be below level0_slowdown_tables");
+        }
+        if !(0.0..1.0).contains(&self.value_log_gc_ratio) {
+            return fail("value_log_gc_ratio must be at least 0 and below 1");
+        }
+        Ok(())
+    }
+
+    /// From which length on a value goes to the value log, in bytes.
+    pub fn separate_from(&self) -> usize {
+        let most = (self.wal_segment_bytes / limits::WAL_SEGMENT_SHARE_OF_A_VALUE as u64) as usize + 1;
+        match self.value_threshold_bytes {
+            0 => most,
+            n => n.min(most),
+        }
+    }
+}

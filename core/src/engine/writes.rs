@@ -1,0 +1,353 @@
+//! The write path as steps.
+//!
+//! ```text
+//! prepare   large values go to the value log                       any thread
+//! log       preconditions, seqs, one log record for the group      the leader, under `commit`
+//! apply     insert the own batch into its memtable, publish        each member, in parallel
+//! sync_to   make the log durable up to the own record              members that asked for it
+//! ```
+//! A write is visible when `published` has passed its last seq; the host waits for that before it answers.
+
+use alloc::borrow::Cow;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use nokv_formats::batch::Op;
+use nokv_formats::key::key_hash;
+use nokv_formats::{Kind, Seq};
+
+use crate::engine::{Commit, Engine};
+use crate::error::{Error, Result};
+use crate::formats::envelope;
+use crate::index::MemIndex;
+use crate::memtable::Memtable;
+use crate::read::view::View;
+use crate::sync::{Arc, Ordering};
+use crate::vfs::Vfs;
+use crate::wal::{Position, Section};
+use crate::write::WriteBatch;
+
+/// A batch that has a place in commit order.
+pub struct Ticket<I> {
+    number: u64,
+    first: Seq,
+    last: Seq,
+    memtable: Arc<Memtable<I>>,
+    /// End of its log record; `None` without one.
+    end: Option<Position>,
+}
+
+impl<I> Ticket<I> {
+    /// The seq of its first operation.
+    pub const fn first_seq(&self) -> Seq {
+        self.first
+    }
+
+    /// The seq of its last operation.
+    pub const fn last_seq(&self) -> Seq {
+        self.last
+    }
+}
+
+/// One batch of a group and what came of it.
+pub struct Member<'a, I> {
+    /// The prepared batch.
+    pub batch: &'a WriteBatch,
+    /// Writes no log record: the batch may vanish, whole, until it is flushed.
+    pub disable_wal: bool,
+    /// Set by [`Engine::log`].
+    pub outcome: Option<Result<Ticket<I>>>,
+}
+
+/// Marks a writer whose values are in the value log while its pointers are not yet published.
+pub struct Separated<'e, V: Vfs, I: MemIndex> {
+    engine: &'e Engine<V, I>,
+    id: u64,
+}
+
+impl<V: Vfs, I: MemIndex> Drop for Separated<'_, V, I> {
+    fn drop(&mut self) {
+        self.engine.in_flight.lock().leave(self.id);
+    }
+}
+
+impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    /// Moves large values to the value log. The guard is kept until the batch is published, or given up.
+    ///
+    /// # Errors
+    /// A batch above the limits; what writing to the value log gives.
+    pub fn prepare<'b>(
+        &self,
+        batch: &'b WriteBatch,
+    ) -> Result<(Cow<'b, WriteBatch>, Option<Separated<'_, V, I>>)> {
+        self.check_writable()?;
+        let threshold = self.options.separate_from();
+        if batch.value_bytes_max() < threshold {
+            self.check_size(batch)?;
+            return Ok((Cow::Borrowed(batch), None));
+        }
+        let id = self.in_flight.lock().enter();
+        let guard = Separated { engine: self, id };
+        let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
+        for op in batch.iter() {
+            if op.kind != Kind::Put || op.value.len() < threshold {
+                op.encode(&mut ops);
+                continue;
+            }
+            let hot = self.heat.is_hot(op.key);
+            let ptr = self.vlog.append(op.key, op.version, op.value, hot)?;
+            Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
+        }
+        let batch = batch.with_ops(ops);
+        self.check_size(&batch)?;
+        Ok((Cow::Owned(batch), Some(guard)))
+    }
+
+    fn check_size(&self, batch: &WriteBatch) -> Result<()> {
+        let limit = self.options.memtable_bytes;
+        if batch.bytes() > limit {
+            return Err(Error::BatchTooLarge {
+                bytes: batch.bytes() as u64,
+                count: batch.len() as u64,
+                limit: limit as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the batches of `group` their place in commit order and logs them as one record (or parts of one
+    /// where it is longer than a segment). Each member gets a ticket, or the reason why not; a member that is
+    /// refused leaves no trace. [`Error::Busy`] for a member: run background work, then try it again.
+    pub fn log(&self, group: &mut [Member<'_, I>]) {
+        let mut commit = self.commit.lock();
+        if let Err(error) = self.log_locked(&mut commit, group) {
+            for member in group {
+                if !matches!(member.outcome, Some(Err(_))) {
+                    member.outcome = Some(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn log_locked(&self, commit: &mut Commit<I>, group: &mut [Member<'_, I>]) -> Result<()> {
+        self.check_writable()?;
+        let journal = self.journal.as_ref().ok_or(Error::Closed)?;
+        if commit.active.memory_bytes() >= self.options.memtable_bytes {
+            self.rotate_locked(commit)?;
+        }
+        let first = commit.next_seq;
+        let mut next = first;
+        let mut number = commit.next_ticket;
+        let mut logged = false;
+        for i in 0..group.len() {
+            let (before, rest) = group.split_at_mut(i);
+            let member = &mut rest[0];
+            if let Err(error) = self.admit(commit, member.batch, number, before) {
+                member.outcome = Some(Err(error));
+                continue;
+            }
+            let last = Seq(next.0 + member.batch.len() as u64 - 1);
+            member.outcome = Some(Ok(Ticket {
+                number,
+                first: next,
+                last,
+                memtable: commit.active.clone(),
+                end: None,
+            }));
+            next = Seq(last.0 + 1);
+            number += 1;
+            logged |= !member.disable_wal;
+        }
+        if logged {
+            let end = self.append(journal, group)?;
+            for member in group.iter_mut() {
+                if let (false, Some(Ok(ticket))) = (member.disable_wal, &mut member.outcome) {
+                    ticket.end = Some(end);
+                }
+            }
+        }
+        commit.next_seq = next;
+        commit.next_ticket = number;
+        Ok(())
+    }
+
+    fn append(&self, journal: &crate::wal::Journal<V>, group: &[Member<'_, I>]) -> Result<Position> {
+        let logged = |m: &&Member<'_, I>| !m.disable_wal && matches!(m.outcome, Some(Ok(_)));
+        let mut end = None;
+        let mut rest = group;
+        // A record's operations have consecutive seqs, so a batch without a record ends the record.
+        while let Some(from) = rest.iter().position(|m| logged(&m)) {
+            let run = rest[from..].iter().take_while(|m| logged(m)).count();
+            let members = &rest[from..from + run];
+            rest = &rest[from + run..];
+            let Some(Ok(first)) = members.first().and_then(|m| m.outcome.as_ref()) else { break };
+            let single;
+            let parts: &[&[u8]] = if let [member] = members {
+                single = [member.batch.encoded()];
+                &single
+            } else {
+                &members.iter().map(|m| m.batch.encoded()).collect::<Vec<_>>()
+            };
+            let section = Section { kind: envelope::SECTION_BATCH, group: 0, parts };
+            match journal.append(first.first, &[section]) {
+                Ok(appended) => end = Some(appended.end),
+                // A full disk is clean: nothing of this record counts, no seq was given yet.
+                Err(error) if error.is_no_space() && end.is_none() => return Err(error),
+                Err(error) => {
+                    self.poison(&error);
+                    return Err(Error::OutcomeUnknown(error.to_string()));
+                }
+            }
+        }
+        end.ok_or(Error::Busy("nothing to log"))
+    }
+
+    /// May this batch be committed now, behind `before`?
+    fn admit(
+        &self,
+        commit: &Commit<I>,
+        batch: &WriteBatch,
+        number: u64,
+        before: &[Member<'_, I>],
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Err(Error::InvalidArgument("a batch without operations".to_string()));
+        }
+        if !self.publisher.has_room(number) {
+            return Err(Error::Busy("too many writes in flight"));
+        }
+        if batch.preconditions().is_empty() {
+            return Ok(());
+        }
+        if !self.publisher.is_drained(commit.next_ticket) {
+            return Err(Error::Busy("writes before this one are not yet applied"));
+        }
+        let view = self.view.load();
+        for condition in batch.preconditions() {
+            let key = condition.key.as_ref();
+            if view.touched_since(key, key_hash(key), condition.since)?.is_some() {
+                return Err(Error::Conflict);
+            }
+            let touched = before
+                .iter()
+                .filter(|m| matches!(m.outcome, Some(Ok(_))))
+                .flat_map(|m| m.batch.iter())
+                .any(|op| match op.kind {
+                    Kind::RangeDelete => {
+                        op.key.cf == key.cf && op.key.user_key <= key.user_key && key.user_key < op.value
+                    }
+                    _ => op.key == key,
+                });
+            if touched {
+                return Err(Error::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts a logged batch into its memtable and publishes what is due. True if `published` moved: then
+    /// wake those who wait for it.
+    #[inline]
+    pub fn apply(&self, batch: &WriteBatch, ticket: &Ticket<I>) -> bool {
+        let mut seq = ticket.first;
+        for op in batch.iter() {
+            ticket.memtable.apply(&op, seq);
+            seq = Seq(seq.0 + 1);
+        }
+        debug_assert_eq!(seq.0, ticket.last.0 + 1);
+        self.counters.written(batch.len(), batch.bytes());
+        self.publisher.done(ticket.number, ticket.last)
+    }
+
+    /// Is the batch visible to reads?
+    #[inline]
+    pub fn is_published(&self, ticket: &Ticket<I>) -> bool {
+        self.publisher.published() >= ticket.last
+    }
+
+    /// Were all writes that have a ticket applied?
+    pub fn is_drained(&self) -> bool {
+        let next = self.commit.lock().next_ticket;
+        self.publisher.is_drained(next)
+    }
+
+    /// Makes the batch, and everything before it in commit order, durable.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`]: the sync failed, the database is read-only from now on.
+    pub fn sync_to(&self, ticket: &Ticket<I>) -> Result<()> {
+        let (Some(end), Some(journal)) = (ticket.end, &self.journal) else { return Ok(()) };
+        if journal.durable() < end {
+            self.sync_log()?;
+        }
+        self.durable_seq.fetch_max(ticket.last.0, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Makes everything that was logged before the call durable; gives the last seq that is.
+    ///
+    /// # Errors
+    /// As [`Engine::sync_to`].
+    pub fn sync(&self) -> Result<Seq> {
+        self.check_writable()?;
+        let last = Seq(self.commit.lock().next_seq.0 - 1);
+        self.sync_log()?;
+        self.durable_seq.fetch_max(last.0, Ordering::AcqRel);
+        Ok(last)
+    }
+
+    fn sync_log(&self) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        // ORDER: values before the pointers that name them.
+        let result = self.vlog.sync().and_then(|()| journal.sync().map(|_| ()));
+        self.counters.synced();
+        result.map_err(|error| {
+            self.poison(&error);
+            Error::OutcomeUnknown(error.to_string())
+        })
+    }
+
+    /// Seals the active memtable, unless it is empty, so that it can be flushed.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while as many as allowed are sealed already.
+    pub fn rotate_memtable(&self) -> Result<()> {
+        self.check_writable()?;
+        let mut commit = self.commit.lock();
+        if commit.next_seq.0 == commit.active.first_seq().0 {
+            return Ok(());
+        }
+        self.rotate_locked(&mut commit)
+    }
+
+    fn rotate_locked(&self, commit: &mut Commit<I>) -> Result<()> {
+        let _view_lock = self.view_lock.lock();
+        let old = self.view.load_full();
+        if old.sealed.len() >= self.options.sealed_memtables_max {
+            return Err(Error::Busy("memtables wait for their flush"));
+        }
+        let journal = self.journal.as_ref().ok_or(Error::Closed)?;
+        commit.active.seal(Seq(commit.next_seq.0 - 1));
+        let fresh = Arc::new(Memtable::new(
+            &self.options.index,
+            self.options.memtable_bytes,
+            journal.end().segment,
+            commit.next_seq,
+        ));
+        let mut sealed = Vec::with_capacity(old.sealed.len() + 1);
+        sealed.push(commit.active.clone());
+        sealed.extend(old.sealed.iter().cloned());
+        commit.active = fresh.clone();
+        commit.sealed = sealed.len();
+        self.store_view(View { id: old.id + 1, active: fresh, sealed, tables: old.tables.clone() });
+        Ok(())
+    }
+
+    /// Replaces the view. The caller holds `view_lock` and took the id from the view before.
+    pub(crate) fn store_view(&self, view: View<V, I>) {
+        let id = view.id;
+        self.view.store(Arc::new(view));
+        // Behind the view: a reader that sees the old id read a seq from before this view took writes.
+        self.view_id.store(id, Ordering::SeqCst);
+    }
+}

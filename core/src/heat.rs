@@ -1,0 +1,35 @@
+//! What the engine may ask about how hot a key is. The host knows; without one nothing is hot.
+
+use nokv_formats::KeyRef;
+
+/// Knowledge of hot keys.
+pub trait Heat: Send + Sync + 'static {
+    /// Do the values of this key go to the hot buckets of the value log?
+    fn is_hot(&self, key: KeyRef<'_>) -> bool {
+        let _ = key;
+        false
+    }
+}
+
+/// Nothing is hot.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHeat;
+
+impl Heat for NoHeat {}
+
+/// Calls from the engine to its host. They must be short; none is made under a lock that a reader needs.
+pub trait Signals: Send + Sync + 'static {
+    /// There may be background work, or a writer that was refused with `Busy` may try again.
+    fn work_ready(&self) {}
+
+    /// A background step is about to have moved this many bytes; a host that limits its rate waits here.
+    fn background_io(&self, bytes: u64) {
+        let _ = bytes;
+    }
+}
+
+/// Ignores all calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSignals;
+
+impl Signals for NoSignals {}

@@ -1,0 +1,206 @@
+//! Background threads: they only run what the engine hands out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nokv_core::engine::{Engine, GcReport, GcStep};
+use nokv_core::{Error, MemIndex, Result, Vfs};
+use parking_lot::Mutex;
+
+use super::events::{Event, EventListener};
+use super::signals::HostSignals;
+
+/// How often an idle thread looks for work that only time brings (expired data).
+const IDLE_LOOK: Duration = Duration::from_secs(1);
+/// How long a step that failed for want of space waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// The threads of a database.
+pub(crate) struct Workers {
+    stop: Arc<AtomicBool>,
+    /// Per thread: the epoch at which it found nothing to do.
+    idle_at: Arc<Vec<Mutex<Option<u64>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(crate) struct WorkerOptions {
+    pub(crate) compactors: usize,
+    pub(crate) gc_interval: Option<Duration>,
+    pub(crate) gc_ratio: f64,
+    pub(crate) listener: Option<Arc<dyn EventListener>>,
+}
+
+impl Workers {
+    /// Starts one thread for short steps and `compactors` for all.
+    pub(crate) fn start<V: Vfs, I: MemIndex>(
+        engine: &Arc<Engine<V, I>>,
+        signals: &Arc<HostSignals>,
+        options: WorkerOptions,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let count = options.compactors + 1;
+        let idle_at: Arc<Vec<Mutex<Option<u64>>>> = Arc::new((0..count).map(|_| Mutex::new(None)).collect());
+        let workers = Self { stop: stop.clone(), idle_at: idle_at.clone(), threads: Mutex::default() };
+        for n in 0..count {
+            let (engine, signals, stop) = (engine.clone(), signals.clone(), stop.clone());
+            let (idle_at, listener) = (idle_at.clone(), options.listener.clone());
+            let name = if n == 0 { "nokv-flush".to_string() } else { format!("nokv-compact-{n}") };
+            workers.spawn(name, move || {
+                work_loop(&engine, &signals, &stop, &idle_at[n], n == 0, listener.as_deref());
+            })?;
+        }
+        if let Some(interval) = options.gc_interval {
+            let (engine, signals) = (engine.clone(), signals.clone());
+            let listener = options.listener.clone();
+            workers.spawn("nokv-gc".to_string(), move || {
+                gc_loop(&engine, &signals, &stop, interval, options.gc_ratio, listener.as_deref());
+            })?;
+        }
+        Ok(workers)
+    }
+
+    fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(run)
+            .map_err(|e| Error::InvalidArgument(format!("cannot start a background thread: {e}")))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Waits until no thread has anything to do, nor will have without new writes.
+    pub(crate) fn wait_idle(&self, signals: &HostSignals) {
+        loop {
+            let epoch = signals.epoch();
+            if self.idle_at.iter().all(|idle| *idle.lock() == Some(epoch)) {
+                return;
+            }
+            signals.bump();
+            let epoch = signals.epoch();
+            signals.wait_change(epoch, Some(Instant::now() + Duration::from_millis(20)));
+        }
+    }
+
+    /// Stops the threads; each ends after its current step.
+    pub(crate) fn stop(&self, signals: &HostSignals) {
+        self.stop.store(true, Ordering::Release);
+        signals.bump();
+        for thread in self.threads.lock().drain(..) {
+            // A handle that is dropped by a background thread cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn work_loop<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    stop: &AtomicBool,
+    idle_at: &Mutex<Option<u64>>,
+    small_only: bool,
+    listener: Option<&dyn EventListener>,
+) {
+    // A step that dies closes the database to writes: nobody would finish its work.
+    let _guard = OnPanic { engine, signals };
+    while !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        let Some(work) = engine.next_work(small_only) else {
+            *idle_at.lock() = Some(epoch);
+            signals.wait_change(epoch, Some(Instant::now() + IDLE_LOOK));
+            *idle_at.lock() = None;
+            continue;
+        };
+        let what = format!("{work:?}");
+        let started = Instant::now();
+        let result = engine.run_work(work);
+        if let Some(listener) = listener {
+            listener.on_event(&Event::step(&what, started.elapsed(), &result));
+        }
+        match result {
+            Ok(()) => tracing::debug!(step = what, took = ?started.elapsed(), "background step"),
+            Err(error) => {
+                tracing::error!(step = what, %error, "background step failed");
+                if !stop.load(Ordering::Acquire) {
+                    let epoch = signals.epoch();
+                    signals.wait_change(epoch, Some(Instant::now() + RETRY_AFTER));
+                }
+            }
+        }
+        signals.bump();
+    }
+}
+
+struct OnPanic<'a, V: Vfs, I: MemIndex> {
+    engine: &'a Engine<V, I>,
+    signals: &'a HostSignals,
+}
+
+impl<V: Vfs, I: MemIndex> Drop for OnPanic<'_, V, I> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.engine.poison(&Error::InvalidArgument("a background thread died".to_string()));
+            self.signals.bump();
+        }
+    }
+}
+
+fn gc_loop<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    stop: &AtomicBool,
+    interval: Duration,
+    ratio: f64,
+    listener: Option<&dyn EventListener>,
+) {
+    let _guard = OnPanic { engine, signals };
+    let mut next = Instant::now() + interval;
+    while !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        if Instant::now() < next {
+            signals.wait_change(epoch, Some(next));
+            continue;
+        }
+        next = Instant::now() + interval;
+        let started = Instant::now();
+        match collect(engine, signals, ratio, Some(stop)) {
+            Err(Error::NothingToCollect | Error::GcRejected | Error::Closed | Error::ReadOnly(_)) => {}
+            result => {
+                if let Some(listener) = listener {
+                    let result = result.clone().map(|_| ());
+                    listener.on_event(&Event::step("value-log collection", started.elapsed(), &result));
+                }
+                if let Err(error) = result {
+                    tracing::error!(%error, "value-log collection failed");
+                }
+            }
+        }
+    }
+}
+
+/// Runs one value-log collection on the calling thread.
+pub(crate) fn collect<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    ratio: f64,
+    stop: Option<&AtomicBool>,
+) -> Result<GcReport> {
+    let mut gc = engine.gc_start(ratio)?;
+    loop {
+        if stop.is_some_and(|stop| stop.load(Ordering::Acquire)) {
+            engine.gc_abandon(gc);
+            return Err(Error::Closed);
+        }
+        let epoch = signals.epoch();
+        match engine.gc_step(&mut gc)? {
+            GcStep::Done(report) => return Ok(report),
+            GcStep::Again => {}
+            GcStep::Wait => {
+                signals.wait_change(epoch, Some(Instant::now() + Duration::from_millis(10)));
+            }
+        }
+    }
+}
