@@ -30,13 +30,17 @@ extern crate alloc;
 mod content;
 mod crash;
 mod disk;
+mod fault;
 mod file;
 mod fs;
 mod handle;
 mod ranges;
 mod rng;
+#[cfg(test)]
+mod tests;
 
 pub use crash::{CrashImage, CrashMode};
 pub use disk::{SyncFailure, SyncFault};
+pub use fault::{FaultFile, FaultFs, FaultMap, Op, Rule};
 pub use fs::{CallHook, MemFs};
 pub use handle::{MemFile, MemLock, MemMap};
