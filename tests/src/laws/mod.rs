@@ -1,0 +1,3 @@
+//! Law suites: one for each trait of the core, run by every implementation.
+
+pub mod vfs;
