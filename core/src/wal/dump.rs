@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use nokv_formats::walfs::{Found, Position, Scanner};
 
+use super::log::rebuild_headers;
 use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, read_segment, survey_segment};
 use crate::error::Result;
 use crate::vfs::Vfs;
@@ -71,6 +72,7 @@ pub fn dump<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Dump<V>> {
     for found in list_segments(&fs, dir, ext)? {
         segments.push(survey_segment(&fs, &found, false, &mut bytes)?);
     }
+    rebuild_headers(&mut segments, 0);
     let end = match judge(&segments) {
         Verdict::Clean => EndState::Clean,
         Verdict::Torn { segment, damage, behind } => EndState::TornTail {

@@ -17,7 +17,7 @@ use nokv_formats::walfs::{
 };
 
 use super::reader::LogReader;
-use super::segment::{Segment, copy_before_write, zero_file};
+use super::segment::{Segment, copy_before_write, make_dir, zero_file};
 use super::survey::{
     Damage, SegmentInfo, Surveyed, Verdict, judge, list_segments, read_segment, survey_segment,
 };
@@ -139,7 +139,7 @@ impl<V: Vfs> Log<V> {
             ));
         }
         if options.create {
-            fs.create_dir_all(dir).at("create_dir_all", dir)?;
+            make_dir(&fs, dir)?;
         }
         let lock_path = join(dir, LOCK_FILE_NAME);
         let lock = fs.lock(&lock_path).map_err(|e| match e.kind {
@@ -399,7 +399,7 @@ fn survey<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<Surveyed>> {
 
 /// A torn header costs nothing: its records say where they end. Its first log index follows from the segment
 /// before, or is taken as it stands (a torn header store does not change it).
-fn rebuild_headers(surveyed: &mut [Surveyed], marker: u32) -> OpenReport {
+pub(crate) fn rebuild_headers(surveyed: &mut [Surveyed], marker: u32) -> OpenReport {
     let mut report = OpenReport::default();
     let mut follows = None;
     for s in surveyed {

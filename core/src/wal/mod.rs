@@ -16,7 +16,8 @@ pub(crate) mod tail;
 
 pub use dump::{Dump, DumpRecord, EndState, dump};
 pub use journal::{
-    Appended, Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, Section, replay_read_only,
+    Appended, Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, Section,
+    replay_read_only,
 };
 pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;

@@ -201,6 +201,17 @@ fn map_of<V: Vfs>(fs: &V, file: &V::File, len: u64) -> Option<Box<dyn VfsMap>> {
     if fs.capabilities().maps { file.map(len).ok().filter(|map| map.len() >= len) } else { None }
 }
 
+/// Makes a directory and its name durable. Names of directories further up are the host's.
+pub(crate) fn make_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    fs.create_dir_all(dir).at("create_dir_all", dir)?;
+    let parent = match dir.trim_end_matches('/').rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((parent, _)) => parent,
+        None => ".",
+    };
+    fs.sync_dir(parent).at("sync_dir", parent)
+}
+
 /// Gives `path` an inode of its own, durably: another name of the file must not see what is written next.
 pub(crate) fn copy_before_write<V: Vfs>(fs: &V, dir: &str, path: &str) -> Result<()> {
     let temporary = format!("{path}.tmp");

@@ -21,9 +21,10 @@ use nokv_formats::walfs::{
 pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
 
 use super::log::fresh;
+use super::segment::make_dir;
 use super::survey::SegmentInfo;
 use super::tail::{Config, State, Tail};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::vfs::Vfs;
 
 /// Ending of the journal's segment files.
@@ -135,7 +136,7 @@ impl<V: Vfs> Journal<V> {
     /// A segment of that number exists, or what the file system says.
     pub fn create(fs: &V, dir: &str, config: JournalConfig, first_segment: u32) -> Result<Self> {
         config.check()?;
-        fs.create_dir_all(dir).at("create_dir_all", dir)?;
+        make_dir(fs, dir)?;
         let tail_config = config.tail_config(dir);
         let segment = tail_config.create_segment(fs, first_segment.max(1), 1)?;
         let tail = Tail::new(fs.clone(), tail_config, fresh(segment), Default::default());
