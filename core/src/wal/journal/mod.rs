@@ -1,0 +1,351 @@
+//! The engine's own log: batches, each whole or absent, on walfs segments.
+//!
+//! Who may call it: the engine, from any thread. A batch is one record, or several parts where it does not fit
+//! a segment; each record starts with an envelope (see [`nokv_formats::envelope`]). Rules
+//! 1. Records are numbered without holes, in the order of the log; the number is the walfs log index too.
+//! 2. No sync ends inside a batch: a batch is stored under one hold of the append lock, and its segments are
+//!    made before its first part is stored.
+//! 3. What is durable can be told from the log alone: see [`recover`].
+
+mod recover;
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use nokv_formats::Seq;
+use nokv_formats::envelope::{ENVELOPE_BYTES, Envelope, SECTION_HEAD_BYTES, Sections, section_head};
+use nokv_formats::walfs::{
+    FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, begin_frame, finish_frame, frame_len, payload_len_max,
+};
+
+pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
+
+use super::log::fresh;
+use super::segment::make_dir;
+use super::survey::SegmentInfo;
+use super::tail::{Config, State, Tail};
+use crate::error::{Error, Result};
+use crate::vfs::Vfs;
+
+/// Ending of the journal's segment files.
+pub const SEGMENT_EXT: &str = ".wal";
+/// The rest of a segment is worth a part of a large batch from this size on.
+const PART_ROOM_MIN: u64 = 4096;
+/// The smallest segment: a frame of an envelope and some bytes.
+const SEGMENT_BYTES_MIN: u64 = 512;
+
+const _: () =
+    assert!(SEGMENT_BYTES_MIN as usize >= HEADER_BYTES + FRAME_OVERHEAD_BYTES + ENVELOPE_BYTES + 64);
+
+/// What a journal must know of its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// Size of new segments, in bytes, a multiple of 8.
+    pub segment_bytes: u64,
+    /// Number of the database, in every record.
+    pub db_id: u64,
+}
+
+impl JournalConfig {
+    fn check(&self) -> Result<()> {
+        if self.segment_bytes < SEGMENT_BYTES_MIN || self.segment_bytes % 8 != 0 {
+            let text = "a log segment must be a multiple of 8 bytes and at least 512";
+            return Err(Error::InvalidArgument(text.to_string()));
+        }
+        Ok(())
+    }
+
+    fn tail_config(&self, dir: &str) -> Config {
+        Config {
+            dir: dir.to_string(),
+            ext: SEGMENT_EXT.to_string(),
+            segment_bytes: self.segment_bytes,
+            marker: 0,
+            write_index: false,
+            // Records carry their own numbers.
+            strict_first_index: false,
+            clock: None,
+        }
+    }
+}
+
+/// A section of a batch to append.
+#[derive(Debug, Clone, Copy)]
+pub struct Section<'a> {
+    /// What it holds: a number of [`nokv_formats::envelope`].
+    pub kind: u8,
+    /// Whose it is; 0 for the engine itself.
+    pub group: u32,
+    /// Its bytes, in pieces.
+    pub parts: &'a [&'a [u8]],
+}
+
+impl Section<'_> {
+    fn len(&self) -> u64 {
+        self.parts.iter().map(|p| p.len() as u64).sum()
+    }
+
+    fn head(&self) -> [u8; SECTION_HEAD_BYTES] {
+        section_head(self.kind, self.group, self.len())
+    }
+}
+
+/// Where a batch went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its first frame.
+    pub start: Position,
+    /// Behind its last frame: durable once [`Journal::durable`] is at least this.
+    pub end: Position,
+    /// Segment of its first frame: must not be released while the batch is needed.
+    pub segment: u32,
+}
+
+/// A batch, as recovery gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalRecord<'a> {
+    /// Seq of its first operation.
+    pub first_seq: Seq,
+    /// Its first frame.
+    pub start: Position,
+    /// Behind its last frame.
+    pub end: Position,
+    /// Number of its last record.
+    pub record_no: u64,
+    /// All its sections' bytes.
+    pub body: &'a [u8],
+}
+
+impl<'a> JournalRecord<'a> {
+    /// Its sections, in order.
+    pub fn sections(&self) -> Sections<'a> {
+        Sections::new(self.body)
+    }
+}
+
+/// See the module.
+pub struct Journal<V: Vfs> {
+    tail: Tail<V>,
+    db_id: u64,
+}
+
+impl<V: Vfs> Journal<V> {
+    /// Starts an empty journal in `dir` with segment number `first_segment`.
+    ///
+    /// # Errors
+    /// A segment of that number exists, or what the file system says.
+    pub fn create(fs: &V, dir: &str, config: JournalConfig, first_segment: u32) -> Result<Self> {
+        config.check()?;
+        make_dir(fs, dir)?;
+        let tail_config = config.tail_config(dir);
+        let segment = tail_config.create_segment(fs, first_segment.max(1), 1)?;
+        let tail = Tail::new(fs.clone(), tail_config, fresh(segment), Default::default());
+        Ok(Self { tail, db_id: config.db_id })
+    }
+
+    /// Appends a batch whose first operation has `first_seq`. It survives the death of the process when this
+    /// returns, and a power cut once [`Journal::durable`] reached its end.
+    ///
+    /// # Errors
+    /// A full disk is clean: nothing was appended. After any other failure the journal is dead.
+    pub fn append(&self, first_seq: Seq, sections: &[Section<'_>]) -> Result<Appended> {
+        let body_len = body_len(sections);
+        let mut guard = self.tail.state();
+        let state = &mut *guard;
+        state.alive()?;
+        let durable = self.tail.durable();
+        let whole = frame_of(body_len);
+        let fits = |room: u64| whole.is_some_and(|len| len <= room);
+        if !fits(state.room()) && fits(self.tail.config.segment_bytes - HEADER_BYTES as u64) {
+            let record_no = state.record_no;
+            self.tail.rotate(state, record_no)?;
+        }
+        if !fits(state.room()) {
+            return self.append_parts(state, first_seq, sections, body_len, durable);
+        }
+        self.set_first_record(state)?;
+        let start = state.end();
+        state.frame.clear();
+        begin_frame(&mut state.frame);
+        let envelope = self.envelope(state, 0, true, first_seq, durable);
+        state.frame.extend_from_slice(&envelope.to_bytes());
+        for section in sections {
+            state.frame.extend_from_slice(&section.head());
+            for part in section.parts {
+                state.frame.extend_from_slice(part);
+            }
+        }
+        finish_frame(&mut state.frame, 0);
+        state.store_frame()?;
+        state.record_no += 1;
+        Ok(Appended { start, end: state.end(), segment: start.segment })
+    }
+
+    /// A batch that does not fit a segment.
+    #[cold]
+    fn append_parts(
+        &self,
+        state: &mut State<V>,
+        first_seq: Seq,
+        sections: &[Section<'_>],
+        body_len: u64,
+        durable: Position,
+    ) -> Result<Appended> {
+        let fresh_room = self.tail.config.segment_bytes - HEADER_BYTES as u64;
+        let fresh_body = part_body(fresh_room);
+        let first_body = if state.room() >= PART_ROOM_MIN { part_body(state.room()) } else { 0 };
+        let segments = body_len.saturating_sub(first_body).div_ceil(fresh_body.max(1));
+        let segments = usize::try_from(segments).unwrap_or(usize::MAX).saturating_add(1);
+        // ORDER: all space is there before the first part is stored, so a full disk leaves no half batch.
+        self.tail.reserve(state, segments, 0)?;
+        if first_body == 0 {
+            let record_no = state.record_no;
+            self.tail.rotate(state, record_no)?;
+        }
+        let heads: Vec<_> = sections.iter().map(Section::head).collect();
+        let mut pieces = sections
+            .iter()
+            .zip(&heads)
+            .flat_map(|(section, head)| core::iter::once(&head[..]).chain(section.parts.iter().copied()));
+        let mut piece: &[u8] = &[];
+        let (mut left, mut part) = (body_len, 0);
+        let mut start = None;
+        loop {
+            let mut room = usize::try_from(part_body(state.room()).min(left)).unwrap_or(usize::MAX);
+            left -= room as u64;
+            let stored = self.set_first_record(state).and_then(|()| {
+                state.frame.clear();
+                begin_frame(&mut state.frame);
+                let envelope = self.envelope(state, part, left == 0, first_seq, durable);
+                state.frame.extend_from_slice(&envelope.to_bytes());
+                while room > 0 {
+                    if piece.is_empty() {
+                        let Some(next) = pieces.next() else { break };
+                        piece = next;
+                    }
+                    let (now, later) = piece.split_at(piece.len().min(room));
+                    state.frame.extend_from_slice(now);
+                    room -= now.len();
+                    piece = later;
+                }
+                finish_frame(&mut state.frame, 0);
+                state.store_frame()
+            });
+            // A batch that stops half way must be the last thing in the log.
+            let at = stored.inspect_err(|e| state.kill(e))?;
+            start.get_or_insert(at);
+            state.record_no += 1;
+            part += 1;
+            if left == 0 {
+                let start = start.unwrap_or(at);
+                return Ok(Appended { start, end: state.end(), segment: start.segment });
+            }
+            let record_no = state.record_no;
+            self.tail.rotate(state, record_no).inspect_err(|e| state.kill(e))?;
+        }
+    }
+
+    fn envelope(
+        &self,
+        state: &State<V>,
+        part: u32,
+        last_part: bool,
+        first_seq: Seq,
+        durable: Position,
+    ) -> Envelope {
+        Envelope {
+            part,
+            last_part,
+            db_id: self.db_id,
+            at: state.end(),
+            record_no: state.record_no,
+            first_seq,
+            durable,
+        }
+    }
+
+    fn set_first_record(&self, state: &mut State<V>) -> Result<()> {
+        if state.active.entries == 0 {
+            let record_no = state.record_no;
+            return self.tail.set_first_index(state, record_no);
+        }
+        Ok(())
+    }
+
+    /// Makes every batch appended before the call durable; gives the position up to which the log is. Callers
+    /// at the same time share flushes; appends go on meanwhile.
+    ///
+    /// # Errors
+    /// A failed flush: whether the batches survive is unknown, and the journal is dead.
+    pub fn sync(&self) -> Result<Position> {
+        self.tail.sync()
+    }
+
+    /// Up to where the log is durable.
+    pub fn durable(&self) -> Position {
+        self.tail.durable()
+    }
+
+    /// Where the next batch goes.
+    pub fn end(&self) -> Position {
+        self.tail.state().end()
+    }
+
+    /// Background step: seals segments that were rotated away, so that the next sync need not.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`].
+    pub fn maintain(&self) -> Result<()> {
+        self.tail.seal_rotated()
+    }
+
+    /// Background step: makes the next segment ahead of time, so that an append need not. False if it is there.
+    ///
+    /// # Errors
+    /// A full disk is clean.
+    pub fn prepare_next(&self) -> Result<bool> {
+        self.tail.prepare_next()
+    }
+
+    /// Removes the segments before `segment`, never the active one; gives the bytes of their files.
+    ///
+    /// # Errors
+    /// What the file system says; the rest can be released by another call.
+    pub fn release_below(&self, segment: u32) -> Result<u64> {
+        self.tail.release_below(segment)
+    }
+
+    /// Bytes of headers and records in all segments.
+    pub fn live_bytes(&self) -> u64 {
+        self.tail.state().infos().map(|i| i.end).sum()
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.tail.state().infos().collect()
+    }
+
+    /// Syncs and seals everything and takes no more batches; gives the end, for [`RecoverFrom::clean_end`].
+    ///
+    /// # Errors
+    /// As [`Journal::sync`].
+    pub fn seal_for_close(&self) -> Result<Position> {
+        self.tail.close(true)
+    }
+}
+
+fn body_len(sections: &[Section<'_>]) -> u64 {
+    sections.iter().map(|s| SECTION_HEAD_BYTES as u64 + s.len()).sum()
+}
+
+/// Bytes of the frame of a whole batch.
+fn frame_of(body_len: u64) -> Option<u64> {
+    let payload = usize::try_from(body_len).ok()?.checked_add(ENVELOPE_BYTES)?;
+    frame_len(payload).map(|len| len as u64)
+}
+
+/// The longest chunk whose frame fits `room`.
+fn part_body(room: u64) -> u64 {
+    let payload = payload_len_max(usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(0);
+    payload.saturating_sub(ENVELOPE_BYTES) as u64
+}

@@ -1,0 +1,247 @@
+//! What lies in a log's directory, before anything is decided: segments, their headers, where their records
+//! end and why. Writes nothing.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use nokv_formats::Malformed;
+use nokv_formats::walfs::{
+    Found, HEADER_BYTES, Position, Scanner, SegmentHeader, count_whole_records, parse_segment_file_name,
+};
+
+use crate::error::{Error, IoContext, Result};
+use crate::vfs::{OpenMode, Vfs, VfsFile, join};
+
+/// A segment of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub number: u32,
+    /// Bytes of its file.
+    pub file_bytes: u64,
+    /// Where its records end.
+    pub end: u64,
+    /// How many records it has.
+    pub entries: u64,
+    /// Log index of its first record, 0 for none.
+    pub first_log_index: u64,
+    /// When it was made, in nanoseconds since the Unix epoch, 0 if unknown.
+    pub created_ns: u64,
+    /// Is it sealed?
+    pub sealed: bool,
+    /// The owner's own word in its header.
+    pub marker: u32,
+}
+
+/// A place where a segment's bytes are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub offset: u64,
+    pub what: &'static str,
+    /// Whole records behind it, in this segment.
+    pub behind: u64,
+}
+
+impl Damage {
+    pub fn error(&self, path: &str, behind: u64) -> Error {
+        Error::corrupt(
+            path,
+            self.offset,
+            alloc::format!("expected {}; {behind} whole records behind it", self.what),
+        )
+    }
+}
+
+/// A segment file as found.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFile {
+    pub number: u32,
+    pub path: String,
+    pub file_bytes: u64,
+    pub links: u32,
+}
+
+/// The segment files of `dir`, in order.
+pub(crate) fn list_segments<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<SegmentFile>> {
+    let mut found: Vec<_> = fs
+        .list(dir)
+        .at("list", dir)?
+        .into_iter()
+        .filter(|entry| !entry.is_dir)
+        .filter_map(|entry| {
+            Some(SegmentFile {
+                number: parse_segment_file_name(&entry.name, ext)?,
+                path: join(dir, &entry.name),
+                file_bytes: entry.size,
+                links: entry.links,
+            })
+        })
+        .collect();
+    found.sort_by_key(|f| f.number);
+    Ok(found)
+}
+
+/// Reads a whole segment file into `buf`.
+pub(crate) fn read_segment<V: Vfs>(fs: &V, path: &str, buf: &mut Vec<u8>) -> Result<()> {
+    let file = fs.open(path, OpenMode::Read).at("open", path)?;
+    let size = file.size().at("size", path)?;
+    let size = usize::try_from(size).map_err(|_| Error::InvalidArgument(too_large(path)))?;
+    buf.clear();
+    buf.try_reserve_exact(size).map_err(|_| Error::InvalidArgument(too_large(path)))?;
+    buf.resize(size, 0);
+    let read = file.read_at(buf, 0).at("read", path)?;
+    buf.truncate(read);
+    Ok(())
+}
+
+fn too_large(path: &str) -> String {
+    alloc::format!("{path} does not fit in memory")
+}
+
+/// A segment with what its bytes say.
+#[derive(Debug, Clone)]
+pub(crate) struct Surveyed {
+    pub number: u32,
+    pub path: String,
+    pub file_bytes: u64,
+    pub links: u32,
+    pub header: core::result::Result<SegmentHeader, Malformed>,
+    /// The header's first log index as it stands, checked or not.
+    pub raw_first_index: u64,
+    pub end: u64,
+    pub entries: u64,
+    pub damage: Option<Damage>,
+}
+
+impl Surveyed {
+    pub fn is_sealed(&self) -> bool {
+        self.header.as_ref().is_ok_and(SegmentHeader::is_sealed)
+    }
+
+    pub fn info(&self) -> SegmentInfo {
+        let header = self.header.as_ref().ok();
+        SegmentInfo {
+            number: self.number,
+            file_bytes: self.file_bytes,
+            end: self.end,
+            entries: self.entries,
+            first_log_index: header.map_or(0, |h| h.first_log_index),
+            created_ns: header.map_or(0, |h| h.created_ns),
+            sealed: self.is_sealed(),
+            marker: header.map_or(0, |h| h.marker),
+        }
+    }
+
+    /// What the header proves to be durable. A new header's write offset proves nothing about the segments
+    /// before it; one that moved was stored after a sync that covered them.
+    pub fn durable_claim(&self) -> Option<Position> {
+        let header = self.header.as_ref().ok()?;
+        (header.is_sealed() || header.write_offset > HEADER_BYTES as u64)
+            .then_some(Position { segment: self.number, offset: header.write_offset })
+    }
+}
+
+/// Looks at one segment. With `trust_seal`, a sealed one with a whole header is not read to its end.
+pub(crate) fn survey_segment<V: Vfs>(
+    fs: &V,
+    found: &SegmentFile,
+    trust_seal: bool,
+    buf: &mut Vec<u8>,
+) -> Result<Surveyed> {
+    let mut surveyed = Surveyed {
+        number: found.number,
+        path: found.path.to_string(),
+        file_bytes: found.file_bytes,
+        links: found.links,
+        header: Err(Malformed::new(0, "a segment header of 64 bytes")),
+        raw_first_index: 0,
+        end: HEADER_BYTES as u64,
+        entries: 0,
+        damage: None,
+    };
+    if trust_seal {
+        let file = fs.open(&found.path, OpenMode::Read).at("open", &found.path)?;
+        let mut head = [0; HEADER_BYTES];
+        let read = file.read_at(&mut head, 0).at("read", &found.path)?;
+        if let Ok(header) = SegmentHeader::decode(&head[..read])
+            && header.is_sealed()
+            && header.write_offset <= found.file_bytes
+        {
+            surveyed.header = Ok(header);
+            surveyed.end = header.write_offset;
+            surveyed.entries = header.entry_count;
+            return Ok(surveyed);
+        }
+    }
+    read_segment(fs, &found.path, buf)?;
+    surveyed.header = SegmentHeader::decode(buf);
+    surveyed.raw_first_index =
+        buf.get(44..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+    let mut scanner = Scanner::new(buf);
+    let stop = loop {
+        match scanner.step() {
+            Found::Record(_) => surveyed.entries += 1,
+            other => break other,
+        }
+    };
+    surveyed.end = scanner.offset() as u64;
+    let behind = count_whole_records(buf, scanner.offset().saturating_add(8));
+    surveyed.damage = match stop {
+        Found::Damage(m) => Some(Damage { offset: m.offset, what: m.what, behind }),
+        _ if behind > 0 => Some(Damage { offset: surveyed.end, what: "a record, not zeros", behind }),
+        _ => short_of_header(&surveyed),
+    };
+    Ok(surveyed)
+}
+
+/// A sealed segment must end where its header says, an active one not before.
+fn short_of_header(s: &Surveyed) -> Option<Damage> {
+    let header = s.header.as_ref().ok()?;
+    let wrong = if header.is_sealed() {
+        header.write_offset != s.end || header.entry_count != s.entries
+    } else {
+        header.write_offset > s.end
+    };
+    let what = "records up to the header's write offset";
+    wrong.then_some(Damage { offset: s.end, what, behind: 0 })
+}
+
+/// Where a log's records end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// At the end of the last segment, or before zeros.
+    Clean,
+    /// At bytes that no sync ever covered: an append that a stop interrupted.
+    Torn { segment: u32, damage: Damage, behind: u64 },
+    /// At damage to what should be there.
+    Rot { segment: u32, damage: Damage, behind: u64 },
+}
+
+/// Judges a general log, whose records carry no proof of their own: damage is a torn tail if nothing whole
+/// lies behind it, or if it lies behind everything that a header claims. (The original moves the write offset
+/// with every append, ours only after a sync: both are claims that damage before it is not a torn append.)
+pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
+    let mut previous: Option<u32> = None;
+    let claim = segments.iter().filter_map(Surveyed::durable_claim).max().unwrap_or_default();
+    for (i, s) in segments.iter().enumerate() {
+        let later: u64 = segments.iter().skip(i + 1).map(|s| s.entries).sum();
+        if previous.is_some_and(|p| p.checked_add(1) != Some(s.number)) {
+            let segment = previous.unwrap_or(0).saturating_add(1);
+            let what = "a segment: its file is missing";
+            let damage = Damage { offset: 0, what, behind: 0 };
+            return Verdict::Rot { segment, damage, behind: later.saturating_add(s.entries) };
+        }
+        previous = Some(s.number);
+        let Some(damage) = s.damage.clone() else { continue };
+        let behind = damage.behind.saturating_add(later);
+        let segment = s.number;
+        let before_claim = Position { segment, offset: damage.offset } < claim;
+        let is_torn = !s.is_sealed() && (behind == 0 || (claim != Position::default() && !before_claim));
+        return if is_torn {
+            Verdict::Torn { segment, damage, behind }
+        } else {
+            Verdict::Rot { segment, damage, behind }
+        };
+    }
+    Verdict::Clean
+}
