@@ -49,11 +49,11 @@ fn shorten(a: &mut Vec<u8>, b: &[u8]) {
         return;
     }
     // x + 1 == y: anything that begins like `a` up to here stays below `b`.
-    if let Some(up) = (at + 1..a.len()).find(|i| a[*i] != u8::MAX) {
-        if up + 1 < a.len() {
-            a.truncate(up + 1);
-            a[up] += 1;
-        }
+    if let Some(up) = (at + 1..a.len()).find(|i| a[*i] != u8::MAX)
+        && up + 1 < a.len()
+    {
+        a.truncate(up + 1);
+        a[up] += 1;
     }
 }
 
