@@ -22,7 +22,7 @@ use crate::vfs::VfsFile;
 const WRITE_BYTES: usize = 256 << 10;
 
 /// How to build a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TableOptions {
     /// A block is closed before its payload passes this many bytes; one entry may be larger.
     pub block_bytes: usize,

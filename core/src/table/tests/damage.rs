@@ -130,7 +130,7 @@ fn swapped_blocks_and_blocks_of_another_table() {
     let file = disk.create("other").unwrap();
     let mut builder = TableBuilder::new(file, "other", options(160, Compression::None), UID + 1).unwrap();
     for (key, versions) in &model {
-        for (_, body) in versions {
+        for body in versions.values() {
             let entry = EntryRef {
                 version: Version::MAX,
                 seq: Seq(5),

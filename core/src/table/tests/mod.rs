@@ -21,7 +21,7 @@ use nokv_formats::{
 use super::*;
 use crate::cursor::Cursor;
 use crate::error::Error;
-use crate::vfs::{Vfs, VfsFile};
+use crate::vfs::Vfs;
 use disk::Disk;
 
 const UID: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -74,13 +74,7 @@ fn options(block_bytes: usize, compression: Compression) -> TableOptions {
     TableOptions { block_bytes, compression, ..TableOptions::new(record_len) }
 }
 
-fn build(
-    disk: &Disk,
-    path: &str,
-    model: &Model,
-    ranges: &[RangeDelete],
-    options: TableOptions,
-) -> TableMeta {
+fn build(disk: &Disk, path: &str, model: &Model, ranges: &[RangeDelete], options: TableOptions) -> TableMeta {
     let mut builder = TableBuilder::new(disk.create(path).unwrap(), path, options, UID).unwrap();
     for (key, versions) in model {
         for ((version, seq), body) in versions {
