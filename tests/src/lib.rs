@@ -1,1 +1,3 @@
-//! stub
+//! Suites that cross the crates of NoKV.
+
+pub mod laws;

@@ -93,12 +93,8 @@ impl EntryList {
                     older = link.load(Ordering::Acquire);
                 }
                 node.next.store(older, Ordering::Relaxed);
-                match link.compare_exchange_weak(
-                    older,
-                    new.0.as_ptr(),
-                    Ordering::Release,
-                    Ordering::Acquire,
-                ) {
+                match link.compare_exchange_weak(older, new.0.as_ptr(), Ordering::Release, Ordering::Acquire)
+                {
                     Ok(_) => return,
                     Err(now) => older = now,
                 }
@@ -142,8 +138,7 @@ impl EntryPlace {
         let entry = unsafe { self.0.as_ref() }?;
         // SAFETY: the value lies behind the head in the same block; `self.0` has the block's provenance, as
         // it was made from the arena's pointer. It was written before the entry was linked.
-        let value =
-            unsafe { slice::from_raw_parts(self.0.add(1).cast::<u8>(), entry.value_bytes as usize) };
+        let value = unsafe { slice::from_raw_parts(self.0.add(1).cast::<u8>(), entry.value_bytes as usize) };
         Some(EntryRef {
             version: entry.version,
             seq: entry.seq,

@@ -1,0 +1,3 @@
+//! Law suites: one per trait, run by every implementation of it.
+
+pub mod index;
