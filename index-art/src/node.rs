@@ -7,7 +7,7 @@
 //!   48      index of 256 bytes | slots          0: none, else slot + 1
 //!   256     slots
 //! ```
-//! All lie in one arena and live as long as it is borrowed. Methods under "locked" need the node's lock.
+//! All lie in the arenas of one tree, which go together: a reference lives as long as those are borrowed. Methods under "locked" need the node's lock.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -259,13 +259,13 @@ impl<'a> NodeRef<'a> {
 }
 
 impl<'a> LeafRef<'a> {
-    /// A leaf that is in no tree yet.
+    /// A leaf that is in no tree yet. `first` lies in an arena that goes together with `arena`.
     pub fn new(arena: &'a Arena, key: TreeKey<'_>, first: NewEntry) -> Self {
         let KeyRef { cf, user_key } = key.to_ref();
         let key_bytes = u16::try_from(user_key.len()).expect("keys end at KEY_BYTES_MAX");
         let leaf = arena.alloc(size_of::<Leaf>() + user_key.len()).cast::<Leaf>();
-        // SAFETY: the block is ours, aligned, and long enough for the head and the key. The arena is the one
-        // that `first` lies in, and outlives every reference into it.
+        // SAFETY: the block is ours, aligned, and long enough for the head and the key. The arenas of
+        // leaf and entry go together, after every reference into them.
         unsafe {
             leaf.write(Leaf { kind: Kind::Leaf, key_bytes, cf: cf.0, entries: EntryList::new(first) });
             ptr::copy_nonoverlapping(user_key.as_ptr(), leaf.add(1).cast().as_ptr(), user_key.len());
@@ -302,9 +302,9 @@ impl<'a> LeafRef<'a> {
         &self.head().entries
     }
 
-    /// Adds `new`, which lies in this leaf's arena.
+    /// Adds `new`, which lies in an arena that goes together with this leaf's.
     pub fn add_entry(self, new: NewEntry) {
-        // SAFETY: the arena of both outlives every reference into it.
+        // SAFETY: the arenas of both outlive every reference into them.
         unsafe { self.head().entries.link(new) };
     }
 }

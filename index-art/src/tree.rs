@@ -23,7 +23,10 @@ struct Apart<T>(T);
 /// The adaptive radix tree. See the crate's page.
 pub struct Art {
     root: Slot,
-    arena: Arena,
+    /// Inner nodes lie apart from the rest: a search touches several of them, then one leaf and its entry.
+    inners: Arena,
+    /// Leaves and entries, a new leaf beside its entry.
+    leaves: Arena,
     locks: [Apart<Mutex<()>>; LOCKS],
     inserts: Apart<AtomicUsize>,
 }
@@ -145,7 +148,7 @@ impl Art {
                 let leaf = leaf();
                 let old = below.any_leaf().key().branch(depth).ok_or(Outdated)?;
                 let new = key.branch(depth).ok_or(Outdated)?;
-                let fork = InnerRef::fork(&self.arena, depth, (old, below), (new, leaf));
+                let fork = InnerRef::fork(&self.inners, depth, (old, below), (new, leaf));
                 let _lock = self.lock(place.parent);
                 Self::check(place, below)?;
                 node::store(place.slot, fork.node());
@@ -165,7 +168,7 @@ impl Art {
                 if inner.child(branch).is_some() {
                     return Err(Outdated);
                 }
-                let grown = inner.grown(&self.arena);
+                let grown = inner.grown(&self.inners);
                 let added = grown.add(branch, leaf.node());
                 assert!(added, "a grown node has room");
                 node::store(place.slot, grown.node());
@@ -211,7 +214,8 @@ impl MemIndex for Art {
     fn new((): &(), bytes: usize) -> Self {
         Self {
             root: Slot::new(ptr::null_mut()),
-            arena: Arena::new(bytes),
+            inners: Arena::new(bytes / 4),
+            leaves: Arena::new(bytes),
             locks: [const { Apart(Mutex::new(())) }; LOCKS],
             inserts: Apart(AtomicUsize::new(0)),
         }
@@ -221,12 +225,13 @@ impl MemIndex for Art {
         self.inserts.0.fetch_add(1, Ordering::Relaxed);
         let key = TreeKey::new(key);
         let mut made = None;
-        let mut leaf =
-            || *made.get_or_insert_with(|| LeafRef::new(&self.arena, key, NewEntry::new(&self.arena, entry)));
+        let mut leaf = || {
+            *made.get_or_insert_with(|| LeafRef::new(&self.leaves, key, NewEntry::new(&self.leaves, entry)))
+        };
         loop {
             match self.plan(key) {
                 // If we made a leaf for a key that another writer was faster to add, it stays unused.
-                Ok(Plan::Found(found)) => return found.add_entry(NewEntry::new(&self.arena, entry)),
+                Ok(Plan::Found(found)) => return found.add_entry(NewEntry::new(&self.leaves, entry)),
                 Ok(plan) => {
                     if self.carry_out(plan, key, &mut leaf).is_ok() {
                         return;
@@ -246,7 +251,7 @@ impl MemIndex for Art {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.arena.memory_bytes()
+        size_of::<Self>() + self.inners.memory_bytes() + self.leaves.memory_bytes()
     }
 
     fn len(&self) -> usize {

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use core::cmp::Ordering as Order;
 
 use nokv_core::MemIndex;
-use nokv_core::arena::entries::{Entries, NewEntry};
+use nokv_core::arena::entries::Entries;
 use nokv_core::formats::{EntryRef, KeyRef};
 use nokv_core::sync::{AtomicUsize, Ordering};
 
@@ -55,6 +55,10 @@ impl Skiplist {
             let Some(node) = next else { return Ok((left, None)) };
             if next == known_greater {
                 return Ok((left, next));
+            }
+            // The way goes on either to the right or down: have both underway before the comparison waits.
+            if level > 0 {
+                left.prefetch_next(level - 1);
             }
             match node.order(key) {
                 Order::Less => left = node,
@@ -125,13 +129,12 @@ impl Skiplist {
 
     /// Puts the entry at the node of `key`, which is made if there is none.
     fn add(&self, key: &Target<'_>, entry: &EntryRef<'_>, ordinal: usize) {
-        let arena = self.nodes.arena();
         let mut gaps = [(self.nodes.head(), None); HEIGHT_MAX];
         let mut gap = gaps[0];
         for level in (0..self.height.load(Ordering::Relaxed)).rev() {
             match Self::gap(gap.0, level, key, gap.1) {
                 Ok(found) => gap = found,
-                Err(node) => return node.add_entry(NewEntry::new(arena, entry)),
+                Err(node) => return self.nodes.add_entry(node, entry),
             }
             gaps[level] = gap;
         }
@@ -139,7 +142,7 @@ impl Skiplist {
         let height = tower_height(ordinal);
         // Relaxed: a search from too low a level is slower, not wrong.
         self.height.fetch_max(height, Ordering::Relaxed);
-        let new = NodeRef::new(arena, *key, height, NewEntry::new(arena, entry));
+        let new = self.nodes.node(*key, height, entry);
         for (level, gap) in gaps.iter_mut().enumerate().take(height) {
             loop {
                 let (left, right) = *gap;
@@ -153,7 +156,7 @@ impl Skiplist {
                     // level yet and stays unused. Above level 0 there is no other node of the key (rule 2).
                     Err(node) => {
                         assert_eq!(level, 0, "a second node of one key");
-                        return node.add_entry(NewEntry::new(arena, entry));
+                        return self.nodes.add_entry(node, entry);
                     }
                 }
             }
@@ -184,7 +187,7 @@ impl MemIndex for Skiplist {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.nodes.arena().memory_bytes()
+        size_of::<Self>() + self.nodes.memory_bytes()
     }
 
     fn len(&self) -> usize {

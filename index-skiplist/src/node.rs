@@ -12,7 +12,8 @@
 //!    links `0..=i` of it, and links are made from level 0 up.
 //! 3. Linking is a release CAS, following a link an acquire load. A writer loads the link it puts into its
 //!    node with acquire too, so whoever reaches a node sees it whole, and all that lies behind it.
-//! 4. All nodes of a list lie in the list's arena, so a [`NodeRef`] lives as long as the arena is borrowed.
+//! 4. All nodes and entries of a list lie in the two arenas of its [`Nodes`], which go together, so a
+//!    [`NodeRef`] lives as long as those are borrowed.
 #![allow(unsafe_code)]
 
 use core::cmp::Ordering as Order;
@@ -94,14 +95,14 @@ impl PartialEq for NodeRef<'_> {
 }
 
 impl<'a> NodeRef<'a> {
-    /// A node that is in no list: all links are null.
-    pub fn new(arena: &'a Arena, key: Target<'_>, height: usize, first: NewEntry) -> Self {
+    /// A node that is in no list. `first` lies in an arena that goes together with `arena`.
+    fn new(arena: &'a Arena, key: Target<'_>, height: usize, first: NewEntry) -> Self {
         assert!((1..=HEIGHT_MAX).contains(&height));
         let key_bytes = u16::try_from(key.user_key.len()).expect("keys end at KEY_BYTES_MAX");
         let tower_bytes = (height * size_of::<Link>()).next_multiple_of(ALIGN);
         let block = arena.alloc(tower_bytes + size_of::<Node>() + key.user_key.len());
-        // SAFETY: the block is ours, aligned, and as long as tower, head and key together. The arena is the
-        // one that `first` lies in (rule 4), and outlives every `NodeRef`.
+        // SAFETY: the block is ours, aligned, and as long as tower, head and key together. Both
+        // arenas outlive every `NodeRef` (rule 4).
         unsafe {
             let node = block.add(tower_bytes).cast::<Node>();
             for level in 0..height {
@@ -162,13 +163,6 @@ impl<'a> NodeRef<'a> {
         Target { cf: self.head().cf, prefix: self.head().prefix, user_key: self.user_key() }
     }
 
-    /// Adds `new`, which lies in this node's arena.
-    #[inline]
-    pub fn add_entry(self, new: NewEntry) {
-        // SAFETY: rule 4.
-        unsafe { self.head().entries.link(new) };
-    }
-
     /// The entries.
     #[inline]
     pub fn entries(self) -> &'a EntryList {
@@ -190,6 +184,21 @@ impl<'a> NodeRef<'a> {
         assert!(level < self.head().height as usize);
         // SAFETY: `height` links lie before the head in the same block.
         unsafe { self.node.cast::<Link>().sub(level + 1).as_ref() }
+    }
+
+    /// Asks the cache for the node that is next at `level`; reads nothing of it.
+    #[inline]
+    pub fn prefetch_next(self, level: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // Relaxed: the address is a hint.
+            let next = self.link(level).load(Ordering::Relaxed);
+            // SAFETY: a prefetch faults on no address, and every x86_64 has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast()) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = level;
     }
 
     /// The next node at `level`.
@@ -215,13 +224,17 @@ impl<'a> NodeRef<'a> {
     }
 }
 
-/// An arena and the head of the list in it: a node without a key, before all others at every level.
+/// The arenas, and the head of the list in them: a node without a key, before all others at every level.
+///
+/// Nodes lie apart from entries: a search touches many nodes and no value, so the nodes are kept on few
+/// pages and cache lines of their own.
 pub struct Nodes {
     arena: Arena,
+    entries: Arena,
     head: NonNull<Node>,
 }
 
-// SAFETY: `head` points into the arena beside it, which is `Send` and `Sync`; nodes change through atomics only.
+// SAFETY: `head` points into the arenas beside it, which are `Send` and `Sync`; nodes change through atomics only.
 unsafe impl Send for Nodes {}
 // SAFETY: as above.
 unsafe impl Sync for Nodes {}
@@ -229,7 +242,7 @@ unsafe impl Sync for Nodes {}
 impl Nodes {
     /// An empty list for about `bytes`.
     pub fn new(bytes: usize) -> Self {
-        let arena = Arena::new(bytes);
+        let (arena, entries) = (Arena::new(bytes / 4), Arena::new(bytes));
         let nothing = EntryRef {
             version: Version(0),
             seq: Seq::ZERO,
@@ -239,14 +252,26 @@ impl Nodes {
             value: &[],
         };
         let key = Target::new(KeyRef::new(CfId(0), &[]));
-        let head = NodeRef::new(&arena, key, HEIGHT_MAX, NewEntry::new(&arena, &nothing)).raw();
-        Self { arena, head }
+        let head = NodeRef::new(&arena, key, HEIGHT_MAX, NewEntry::new(&entries, &nothing)).raw();
+        Self { arena, entries, head }
     }
 
-    /// The arena.
+    /// A node that is in no list: all links are null.
     #[inline]
-    pub const fn arena(&self) -> &Arena {
-        &self.arena
+    pub fn node(&self, key: Target<'_>, height: usize, entry: &EntryRef<'_>) -> NodeRef<'_> {
+        NodeRef::new(&self.arena, key, height, NewEntry::new(&self.entries, entry))
+    }
+
+    /// Adds `entry` to `node`, which is one of these.
+    #[inline]
+    pub fn add_entry(&self, node: NodeRef<'_>, entry: &EntryRef<'_>) {
+        // SAFETY: node and entry lie in the arenas of `self` (rule 4).
+        unsafe { node.head().entries.link(NewEntry::new(&self.entries, entry)) };
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.arena.memory_bytes() + self.entries.memory_bytes()
     }
 
     /// The head.
