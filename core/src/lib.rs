@@ -4,10 +4,11 @@
 //! [`Vfs`], a [`Clock`] and a [`MemIndex`], calls the steps, and runs the background work that the engine
 //! hands out as values.
 #![cfg_attr(not(feature = "std"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 
+pub mod arena;
 pub mod clock;
 pub mod compact;
 pub mod cursor;

@@ -1,3 +1,4 @@
-//! Law suites: one for each trait of the core, run by every implementation.
+//! Law suites: what every implementation of a seam must do, run by each of them.
 
+pub mod index;
 pub mod vfs;
