@@ -402,7 +402,8 @@ impl Group {
         Ok((Self::decode_data(data).map_err(|m| shift(m, FRAME_HEADER_BYTES))?, len))
     }
 
-    fn decode_data(data: &[u8]) -> Result<Self, Malformed> {
+    /// Reads a group from the data of a frame.
+    pub fn decode_data(data: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(data);
         if r.u16("manifest format")? != versions::MANIFEST {
             return Err(Malformed::new(0, UNKNOWN_FORMAT));
@@ -437,17 +438,19 @@ fn encode_frame(data: &[u8], out: &mut Vec<u8>) {
     out.resize(start + (out.len() - start).next_multiple_of(8), 0);
 }
 
-/// The data of the frame at the start of `bytes`, and the frame's length.
-fn decode_frame(bytes: &[u8]) -> Result<(&[u8], usize), Malformed> {
+/// The data of the frame at the start of `bytes`, and the frame's length. Data that [`Group::decode_data`] then
+/// refuses was written like that: only a frame that does not check can be the torn end of a write.
+pub fn decode_frame(bytes: &[u8]) -> Result<(&[u8], usize), Malformed> {
     let mut r = Reader::new(bytes);
     let crc = r.u32("checksum of a record")?;
     let len = r.u32("length of a record")?;
     let data = r.take(len as usize, "data of a record")?;
-    if crc::extend(crc::crc32c(&len.to_le_bytes()), data) != crc {
-        return Err(Malformed::new(0, "checksum of a record"));
-    }
+    // Before the checksum: a search for frames at every offset stays cheap.
     if r.array("trailer of a record")? != TRAILER {
         return Err(r.malformed("trailer of a record"));
+    }
+    if crc::extend(crc::crc32c(&len.to_le_bytes()), data) != crc {
+        return Err(Malformed::new(0, "checksum of a record"));
     }
     let padding = r.take(r.offset().next_multiple_of(8) - r.offset(), "padding of a record")?;
     if padding.iter().any(|b| *b != 0) {
