@@ -39,10 +39,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bytes::{Malformed, Reader};
-use crate::crc;
 use crate::entry::Seq;
 use crate::key::CfId;
 use crate::table_props::{TableId, TableMeta, TableProps};
+use crate::walfs::{FRAME_HEAD_BYTES, Found, encode_frame, frame_at};
 use crate::{varint, versions};
 
 /// What [`Group::decode`] says of an edit that only a later format knows.
@@ -52,8 +52,6 @@ pub const UNKNOWN_FORMAT: &str = "manifest format 1";
 
 /// Bytes of a group before its edits.
 const GROUP_HEADER_BYTES: usize = 32;
-const TRAILER: [u8; 8] = [0xde, 0xad, 0xbe, 0xef, 0xfe, 0xed, 0xfa, 0xce];
-const FRAME_HEADER_BYTES: usize = 8;
 
 /// One change of what a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -399,7 +397,7 @@ impl Group {
     /// Reads the frame at the start of `bytes` and the group in it; gives the frame's length with it.
     pub fn decode(bytes: &[u8]) -> Result<(Self, usize), Malformed> {
         let (data, len) = decode_frame(bytes)?;
-        Ok((Self::decode_data(data).map_err(|m| shift(m, FRAME_HEADER_BYTES))?, len))
+        Ok((Self::decode_data(data).map_err(|m| shift(m, FRAME_HEAD_BYTES))?, len))
     }
 
     /// Reads a group from the data of a frame.
@@ -427,36 +425,14 @@ impl Group {
     }
 }
 
-fn encode_frame(data: &[u8], out: &mut Vec<u8>) {
-    let len = u32::try_from(data.len()).expect("a group is shorter than 4 GiB");
-    let start = out.len();
-    let crc = crc::extend(crc::crc32c(&len.to_le_bytes()), data);
-    out.extend_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(data);
-    out.extend_from_slice(&TRAILER);
-    out.resize(start + (out.len() - start).next_multiple_of(8), 0);
-}
-
 /// The data of the frame at the start of `bytes`, and the frame's length. Data that [`Group::decode_data`] then
 /// refuses was written like that: only a frame that does not check can be the torn end of a write.
 pub fn decode_frame(bytes: &[u8]) -> Result<(&[u8], usize), Malformed> {
-    let mut r = Reader::new(bytes);
-    let crc = r.u32("checksum of a record")?;
-    let len = r.u32("length of a record")?;
-    let data = r.take(len as usize, "data of a record")?;
-    // Before the checksum: a search for frames at every offset stays cheap.
-    if r.array("trailer of a record")? != TRAILER {
-        return Err(r.malformed("trailer of a record"));
+    match frame_at(bytes, 0) {
+        Found::Record(frame) => Ok((frame.payload, frame.end as usize)),
+        Found::End => Err(Malformed::new(0, "a whole record")),
+        Found::Damage(malformed) => Err(malformed),
     }
-    if crc::extend(crc::crc32c(&len.to_le_bytes()), data) != crc {
-        return Err(Malformed::new(0, "checksum of a record"));
-    }
-    let padding = r.take(r.offset().next_multiple_of(8) - r.offset(), "padding of a record")?;
-    if padding.iter().any(|b| *b != 0) {
-        return Err(r.malformed("padding of a record"));
-    }
-    Ok((data, r.offset()))
 }
 
 #[cfg(test)]

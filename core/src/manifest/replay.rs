@@ -5,6 +5,7 @@
 use alloc::format;
 
 use nokv_formats::manifest::{Group, UNKNOWN_EDIT, UNKNOWN_FORMAT, decode_frame};
+use nokv_formats::walfs::find_whole_record;
 use nokv_formats::{Malformed, TableId};
 
 use super::state::ManifestState;
@@ -77,18 +78,14 @@ fn check_torn(file: &str, bytes: &[u8], at: usize, db_id: u64, next: u64, what: 
     if next == 0 {
         return Err(Error::malformed(file, at as u64, what));
     }
-    let mut probe = at + 8;
-    while let Some(rest) = bytes.get(probe..).filter(|rest| !rest.is_empty()) {
-        if let Ok((data, len)) = decode_frame(rest)
-            && let Ok(group) = Group::decode_data(data)
+    let (mut from, mut budget) = (at + 8, bytes.len().saturating_mul(8));
+    while let Some(frame) = find_whole_record(bytes, from, &mut budget) {
+        if let Ok(group) = Group::decode_data(frame.payload)
+            && (group.db_id, group.number >= next, group.durable > at as u64) == (db_id, true, true)
         {
-            if group.db_id == db_id && group.number >= next && group.durable > at as u64 {
-                return Err(Error::malformed(file, at as u64, what));
-            }
-            probe += len;
-        } else {
-            probe += 8;
+            return Err(Error::malformed(file, at as u64, what));
         }
+        from = usize::try_from(frame.end).unwrap_or(usize::MAX);
     }
     Ok(())
 }

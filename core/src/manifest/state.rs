@@ -189,7 +189,9 @@ impl ManifestState {
                 group.removed.insert(*id, meta);
                 self.retired.insert(*id);
             }
-            Edit::WalFloor { segment } => rise(&mut self.wal_floor, *segment, "the log floor never moves back")?,
+            Edit::WalFloor { segment } => {
+                rise(&mut self.wal_floor, *segment, "the log floor never moves back")?
+            }
             Edit::FlushedSeq { seq } => {
                 rise(&mut self.flushed_seq, *seq, "the flushed seq never moves back")?;
                 self.last_seq = self.last_seq.max(*seq);

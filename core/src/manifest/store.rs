@@ -124,7 +124,8 @@ impl<V: Vfs> Manifest<V> {
         if replayed.torn && current.clean.is_some() {
             return Err(Error::corrupt(path, replayed.whole_bytes, "whole groups after a clean close"));
         }
-        let whole = usize::try_from(replayed.whole_bytes).ok().and_then(|len| bytes.get(..len)).unwrap_or(&bytes);
+        let whole =
+            usize::try_from(replayed.whole_bytes).ok().and_then(|len| bytes.get(..len)).unwrap_or(&bytes);
         let clean = current.clean.clone();
         let links = fs.list(dir).at("list", dir)?.iter().find(|e| e.name == name).map_or(1, |e| e.links);
         let manifest = Self {
@@ -206,16 +207,18 @@ impl<V: Vfs> Manifest<V> {
     /// As [`Manifest::append`].
     pub fn append_with(&mut self, edits: &[Edit], sync: bool) -> Result<()> {
         self.check_alive()?;
-        let mut next = self.state.clone();
-        next.apply(edits)?;
+        if self.file.is_none() {
+            return Err(Error::InvalidArgument("begin_writes comes before the first append".to_string()));
+        }
         if self.len > self.rewrite_bytes.max(self.base_len.saturating_mul(2)) {
             match self.write_whole() {
-                Ok(()) => next.forget_retired(),
-                // The old file is as it was: go on with it.
-                Err(error) if error.is_no_space() && self.dead.is_none() => {}
-                Err(error) => return Err(error),
+                // Out of space: the old file is as it was, go on with it.
+                Err(error) if !error.is_no_space() || self.dead.is_some() => return Err(error),
+                _ => {}
             }
         }
+        let mut next = self.state.clone();
+        next.apply(edits)?;
         let group = Group {
             db_id: self.current.db_id,
             number: self.next_group,
@@ -225,9 +228,7 @@ impl<V: Vfs> Manifest<V> {
         let mut frame = Vec::new();
         group.encode(&mut frame);
         let path = self.path();
-        let Some(file) = &self.file else {
-            return Err(Error::InvalidArgument("begin_writes comes before the first append".to_string()));
-        };
+        let Some(file) = &self.file else { return Err(Error::Closed) };
         let end = self.len + frame.len() as u64;
         if let Err(error) = file.write_at(&frame, self.len).at("write", &path) {
             if !error.is_no_space() {
@@ -290,8 +291,7 @@ impl<V: Vfs> Manifest<V> {
     pub fn close_clean(mut self, end: CleanClose) -> Result<()> {
         self.begin_writes()?;
         self.sync()?;
-        self.current.clean =
-            Some(CleanClose { manifest_bytes: self.len, manifest_crc: self.crc, ..end });
+        self.current.clean = Some(CleanClose { manifest_bytes: self.len, manifest_crc: self.crc, ..end });
         self.write_current()
     }
 
@@ -400,5 +400,7 @@ impl<V: Vfs> Manifest<V> {
 fn next_number<V: Vfs>(fs: &V, dir: &str) -> Result<u64> {
     let entries = fs.list(dir).at("list", dir)?;
     let highest = entries.iter().filter_map(|entry| parse_name(&entry.name)).max().unwrap_or(0);
-    highest.checked_add(1).ok_or_else(|| Error::corrupt(join(dir, "MANIFEST"), 0, "a manifest number below 2^64"))
+    highest
+        .checked_add(1)
+        .ok_or_else(|| Error::corrupt(join(dir, "MANIFEST"), 0, "a manifest number below 2^64"))
 }
