@@ -1,1 +1,14 @@
-//! (in work)
+//! Compaction: what to merge next, and what is being merged.
+//!
+//! Who may call it: the engine. [`pick::pick`] is pure: a version, a busy set, a time and options give one choice. The
+//! caller claims it in the [`BusySet`] under the same lock, does the work elsewhere, installs, and releases the claim.
+
+mod busy;
+mod pick;
+mod score;
+#[cfg(test)]
+mod tests;
+
+pub use busy::{BusySet, Ticket};
+pub use pick::{Choice, Input, PickOptions, Place, Pressure, Reason, pick, pick_range};
+pub use score::{Scores, scores};

@@ -1,0 +1,106 @@
+//! How large each level should be, and how far each is from that.
+//!
+//! Who may call it: the picker, back-pressure, statistics. Pure.
+//!
+//! The last level holds what it holds, and each level above it may hold a tenth (`multiplier`) of the one below,
+//! up to the *base level*, the first whose target is at most `base_bytes`. Level 0 merges into the base level; the levels
+//! between are empty. With a multiplier of 10 the levels above the last hold at most 1/10 + 1/100 + ... < 1/8 of
+//! it, so that old versions of the same keys take at most that much more space.
+
+use nokv_formats::TableMeta;
+
+use super::busy::BusySet;
+use super::pick::PickOptions;
+use crate::level::{TableInfo, Version};
+use crate::limits::LEVELS;
+
+const LAST: usize = LEVELS - 1;
+
+/// State of the tree as the picker sees it. Scores are in thousandths: at 1000 a level wants compaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scores {
+    /// Level that level 0 merges into.
+    pub base_level: u8,
+    /// Bytes that a level may hold; 0 for level 0 and those above the base level.
+    pub target_bytes: [u64; LEVELS],
+    /// Bytes that it holds, ingest included, without inputs of running compactions.
+    pub level_bytes: [u64; LEVELS],
+    /// Score of each level; 0 for the last one, which cannot be too large.
+    pub level: [u64; LEVELS],
+    /// Score of each level's ingest set.
+    pub ingest: [u64; LEVELS],
+    /// Bytes that compactions must read and write until no score is above 1000. An estimate.
+    pub debt_bytes: u64,
+}
+
+/// Computes all scores.
+pub fn scores<T: TableInfo>(version: &Version<T>, busy: &BusySet, opts: &PickOptions) -> Scores {
+    let free = |meta: &TableMeta| !busy.holds(meta.id);
+    let levels = version.levels();
+    let whole: [u64; LEVELS] = core::array::from_fn(|n| levels[n].file_bytes());
+    let (base, target_bytes) = targets(&whole, opts);
+    let mut scores = Scores {
+        base_level: base as u8,
+        target_bytes,
+        level_bytes: [0; LEVELS],
+        level: [0; LEVELS],
+        ingest: [0; LEVELS],
+        debt_bytes: 0,
+    };
+    for (n, level) in levels.iter().enumerate() {
+        let ingest = || level.ingest.iter().map(TableInfo::meta).filter(|meta| free(meta));
+        let tables = || level.tables.iter().map(TableInfo::meta).filter(|meta| free(meta));
+        let bytes: u64 = ingest().chain(tables()).map(|meta| meta.file_bytes).sum();
+        scores.level_bytes[n] = bytes;
+        scores.ingest[n] = per_mille(ingest().count() as u64, opts.ingest_tables as u64);
+        scores.level[n] = match n {
+            0 => per_mille(tables().count() as u64, opts.l0_tables as u64)
+                .max(per_mille(bytes, opts.base_bytes)),
+            LAST => 0,
+            _ => per_mille(bytes, target_bytes[n]),
+        };
+    }
+    scores.debt_bytes = debt(&scores);
+    scores
+}
+
+fn per_mille(part: u64, of: u64) -> u64 {
+    if part == 0 { 0 } else { part.saturating_mul(1000) / of.max(1) }
+}
+
+/// The base level and the target of each level.
+fn targets(bytes: &[u64; LEVELS], opts: &PickOptions) -> (usize, [u64; LEVELS]) {
+    let mut target = [0; LEVELS];
+    let multiplier = opts.multiplier.max(2);
+    // A shallower level may be the largest after a reopening with other options.
+    let largest = bytes[1..].iter().copied().max().unwrap_or(0);
+    let first = (1..LEVELS).find(|n| bytes[*n] > 0).unwrap_or(LAST);
+    let mut wanted = largest;
+    for n in (1..LEVELS).rev() {
+        target[n] = wanted.max(1);
+        // A level that is in use stays in use until it is drained: data from level 0 must not pass below it.
+        if n <= first && wanted <= opts.base_bytes.max(1) {
+            // A small base level would be merged over and over for a few tables from level 0.
+            target[n] = wanted.max(opts.base_bytes / multiplier).max(1);
+            return (n, target);
+        }
+        wanted /= multiplier;
+    }
+    (1, target)
+}
+
+/// What is above its target moves down, and takes about as much along from the next level as that one is larger.
+fn debt(scores: &Scores) -> u64 {
+    let mut debt = 0u64;
+    let mut carry = if scores.level[0] >= 1000 { scores.level_bytes[0] } else { 0 };
+    debt = debt.saturating_add(carry);
+    for n in usize::from(scores.base_level)..LAST {
+        let bytes = scores.level_bytes[n].saturating_add(carry);
+        let over = bytes.saturating_sub(scores.target_bytes[n]);
+        let below = scores.level_bytes[n + 1];
+        let along = u128::from(over) * u128::from(below) / u128::from(bytes.max(1));
+        debt = debt.saturating_add(over).saturating_add(u64::try_from(along).unwrap_or(u64::MAX));
+        carry = over;
+    }
+    debt
+}
