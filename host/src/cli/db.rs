@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::progress::Progress;
 use super::store::{
-    Access, Backend, CheckReport, Failure, RepairReport, Result, Store, WalEnd, WalRecord, Walk,
+    Access, Backend, CheckReport, Failure, RepairReport, Result, Store, Visit, WalEnd, WalRecord,
 };
 
 /// Databases in directories.
@@ -72,7 +72,7 @@ impl Store for FileStore {
         match *self {}
     }
 
-    fn scan(&self, _: &[u8], _: bool, _: &mut dyn FnMut(&[u8], &[u8]) -> Result<Walk>) -> Result<()> {
+    fn scan(&self, _: &[u8], _: bool, _: &mut Visit<'_>) -> Result<()> {
         match *self {}
     }
 

@@ -111,6 +111,9 @@ pub enum Walk {
     Stop,
 }
 
+/// Looks at one key and value of a scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Walk> + 'a;
+
 /// Opens databases and works on directories that need not be healthy.
 pub trait Backend {
     /// An open database.
@@ -189,12 +192,7 @@ pub trait Store {
     ///
     /// # Errors
     /// Damage or I/O, or what `visit` gave.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Walk>,
-    ) -> Result<()>;
+    fn scan(&self, prefix: &[u8], reverse: bool, visit: &mut Visit<'_>) -> Result<()>;
 
     /// Makes everything written so far survive power loss.
     ///

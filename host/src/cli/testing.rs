@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::progress::Progress;
 use super::store::{
-    Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, WalEnd,
+    Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, Visit, WalEnd,
     WalRecord, Walk,
 };
 
@@ -81,12 +81,7 @@ impl Store for MapStore {
         Ok(self.0.borrow().map.get(key).is_some_and(|(_, at)| *at > mark))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Walk>,
-    ) -> Result<()> {
+    fn scan(&self, prefix: &[u8], reverse: bool, visit: &mut Visit<'_>) -> Result<()> {
         let mut pairs = self.pairs();
         pairs.retain(|(key, _)| key.starts_with(prefix));
         if reverse {
