@@ -1,1 +1,5 @@
-//! stub
+//! NoKV: an embedded key-value database.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "cli")]
+pub mod cli;

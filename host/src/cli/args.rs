@@ -1,0 +1,222 @@
+//! The calls of the command line. Scripts rely on names, flags and exit codes: they change only with a note in
+//! the changelog.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An embedded key-value database.
+///
+/// Every command but `wal dump` works on the database in the directory given with --workdir. The first `set` or
+/// `import` makes it. One process at a time may have it open for writing.
+#[derive(Debug, Parser)]
+#[command(name = "nokv", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 key absent, or check or wal dump found damage; 2 any other error."
+)]
+pub struct Cli {
+    /// Directory of the database.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+
+    /// Print JSON for scripts instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Store the records of a file
+    ///
+    /// Of repeated keys the last record wins; their count is reported. When the command ends with 0, all records
+    /// survive power loss. When it is interrupted, the records up to some line are stored, and nothing after it.
+    #[command(after_help = "\
+Examples:
+  nokv import --workdir db --format deb822 --key Package Packages.gz
+  nokv import --workdir db --format jsonl --key id events.jsonl
+  nokv export --workdir old --format jsonl | nokv import --workdir new --format jsonl -")]
+    Import(Import),
+
+    /// Print all records in key order
+    ///
+    /// The output can be imported again and gives the same bytes.
+    Export(Export),
+
+    /// Print the value of a key and a newline; exit code 1 if the key is absent
+    Get(Key),
+
+    /// Store one value under a key; it survives power loss when the command ends
+    Set(Set),
+
+    /// Delete a key; fine if it is absent
+    Del(Key),
+
+    /// Print records in key order, as lines of TSV or, with --json, as lines of JSON
+    Scan(Scan),
+
+    /// Print counters, sizes and the state of background work
+    Stats,
+
+    /// Print the files that make up the database: tables by level, log floor, value-log heads
+    Manifest,
+
+    /// Print the segments of the value log with their live and dead bytes
+    Vlog,
+
+    /// Look into log directories
+    #[command(subcommand)]
+    Wal(Wal),
+
+    /// Merge everything now and give space of deleted and overwritten data back
+    Compact,
+
+    /// Verify every checksum and invariant; exit code 1 if there is damage
+    ///
+    /// Writes nothing.
+    Check,
+
+    /// Show what it takes to open a damaged database again, and what is lost by it
+    ///
+    /// Changes nothing without --apply. Copy the directory before you use it.
+    Repair(Repair),
+
+    /// Make a copy of the database as it is now, as a database of its own
+    ///
+    /// Files that never change are shared through hard links where the file system has them.
+    Checkpoint(Checkpoint),
+}
+
+/// Formats that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// JSON lines: {"key": ..., "value": ...}, or any objects with --key
+    Jsonl,
+    /// Key, TAB, value; \t \n \r \\ and \xNN as escapes
+    Tsv,
+    /// Stanzas of "Field: text" lines with empty lines between them
+    Deb822,
+}
+
+/// Formats that can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// {"key": ..., "value": ...} a line; key_hex or value_hex for a side that is not UTF-8
+    Jsonl,
+    /// Key, TAB, value; \t \n \r \\ and \xNN as escapes
+    Tsv,
+}
+
+/// `nokv import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Format of the input.
+    #[arg(long, value_enum)]
+    pub format: InputFormat,
+
+    /// Field that is the key: the whole line (jsonl) or stanza (deb822) becomes the value.
+    #[arg(long, value_name = "FIELD", required_if_eq("format", "deb822"))]
+    pub key: Option<String>,
+
+    /// Input file, - for standard input. Gzip is unpacked.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+}
+
+/// `nokv export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Format of the output.
+    #[arg(long, value_enum)]
+    pub format: OutputFormat,
+}
+
+/// `nokv get` and `nokv del`.
+#[derive(Debug, Args)]
+pub struct Key {
+    /// The key.
+    #[arg(allow_hyphen_values = true)]
+    pub key: OsString,
+
+    /// KEY is written with the escapes of TSV, as scan prints it.
+    #[arg(long)]
+    pub escaped: bool,
+}
+
+/// `nokv set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The key.
+    #[arg(allow_hyphen_values = true)]
+    pub key: OsString,
+
+    /// The value.
+    #[arg(allow_hyphen_values = true)]
+    pub value: OsString,
+
+    /// KEY and VALUE are written with the escapes of TSV, as scan prints them.
+    #[arg(long)]
+    pub escaped: bool,
+}
+
+/// `nokv scan`.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Only keys that start with this.
+    #[arg(long, value_name = "P", allow_hyphen_values = true, default_value = "", hide_default_value = true)]
+    pub prefix: OsString,
+
+    /// From the last key to the first.
+    #[arg(long)]
+    pub reverse: bool,
+
+    /// Print at most this many records.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+
+    /// The prefix is written with the escapes of TSV.
+    #[arg(long)]
+    pub escaped: bool,
+}
+
+/// `nokv wal`.
+#[derive(Debug, Subcommand)]
+pub enum Wal {
+    /// Print the records of a directory of log segments, one a line
+    ///
+    /// A torn last record is a note and no error. Damage with whole records behind it ends the output with an
+    /// error and exit code 1. Writes nothing.
+    Dump(WalDump),
+}
+
+/// `nokv wal dump`.
+#[derive(Debug, Args)]
+pub struct WalDump {
+    /// Directory of the segments.
+    pub dir: PathBuf,
+
+    /// Extension of the segment files.
+    #[arg(long, default_value = ".wal", value_name = "EXT")]
+    pub ext: String,
+}
+
+/// `nokv repair`.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Do what the plan says.
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// `nokv checkpoint`.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// Directory of the copy; must not exist yet.
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+}
