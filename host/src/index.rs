@@ -44,7 +44,9 @@ impl std::str::FromStr for MemTableEngine {
             "skiplist" => Ok(Self::Skiplist),
             #[cfg(feature = "art")]
             "art" => Ok(Self::Art),
-            _ => Err(nokv_core::Error::InvalidArgument(format!("mem_table_engine {name:?} is not in this build"))),
+            _ => Err(nokv_core::Error::InvalidArgument(format!(
+                "mem_table_engine {name:?} is not in this build"
+            ))),
         }
     }
 }

@@ -1,5 +1,29 @@
-//! NoKV: an embedded key-value database.
+//! NoKV: an embedded key-value database, and the command line on top of it.
+//!
+//! - [`Db`] is the handle: open it, clone it, use it from any thread.
+//! - [`Options`] say where and how; every one may differ at the next open.
+//! - What survives what: a write that returned survives the death of the process; with `sync` it survives power
+//!   loss. After power loss, what is there is a prefix of what was written, in commit order; a batch is there as a
+//!   whole or not at all.
+//! - Tests can run on a file system in memory that crashes like a disk: [`Db::open_on`].
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod db;
+mod index;
+
+pub use db::{
+    CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
+    IterOptions, Options, Snapshot, Stats, Transaction, WriteOptions, split_internal_key,
+};
+pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
+pub use nokv_core as core;
+pub use nokv_core::clock::{Clock, ManualClock};
+pub use nokv_core::engine::{CheckReport, GcReport, OpenReport, ReplacedRange};
+pub use nokv_core::formats::{CfId, Kind, Seq, Version};
+pub use nokv_core::read::point::Value;
+pub use nokv_core::table::Compression;
+pub use nokv_core::write::WriteBatch;
+pub use nokv_core::{Error, MemIndex, Result, Vfs};
+pub use nokv_vfs_std::StdFs;

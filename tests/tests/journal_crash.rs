@@ -14,7 +14,7 @@ use nokv_core::wal::{
 use nokv_vfs_mem::{CrashImage, CrashMode, MemFs, SyncFailure, SyncFault};
 
 const CONFIG: JournalConfig = JournalConfig { segment_bytes: 8192, db_id: 77 };
-const FROM: RecoverFrom = RecoverFrom { floor_segment: 1, clean_end: None };
+const FROM: RecoverFrom = RecoverFrom { floor_segment: 1, clean_end: None, end_before: None };
 const IMAGES: [CrashImage; 6] = [
     CrashImage::None,
     CrashImage::All,
@@ -309,7 +309,7 @@ fn released_segments_are_gone_and_the_rest_recovers_from_the_floor() {
     let live = journal.live_bytes();
     drop(journal);
     let (journal, report, seen) =
-        recover(&fs, RecoverFrom { floor_segment: floor, clean_end: None }).unwrap();
+        recover(&fs, RecoverFrom { floor_segment: floor, clean_end: None, end_before: None }).unwrap();
     assert_eq!(report.cut, None);
     assert_eq!(*seen.last().unwrap(), 20);
     assert!(seen[0] <= first);

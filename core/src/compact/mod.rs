@@ -4,11 +4,14 @@
 //! caller claims it in the [`BusySet`] under the same lock, does the work elsewhere, installs, and releases the claim.
 
 mod busy;
+mod filter;
 mod pick;
+pub mod run;
 mod score;
 #[cfg(test)]
 mod tests;
 
 pub use busy::{BusySet, Ticket};
+pub use filter::{Fate, Filter, Older};
 pub use pick::{Choice, Input, PickOptions, Place, Pressure, Reason, pick, pick_range};
 pub use score::{Scores, scores};

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use nokv_formats::{CfId, EntryRef, KeyBuf, KeyRef, Kind, RangeDelete, Seq, TableMeta, ValuePtr, Version};
 
-use crate::compact::filter::{Fate, Filter, Older};
+use super::filter::{Fate, Filter, Older};
 use crate::cursor::Cursor;
 use crate::engine::Entries;
 use crate::error::{Error, Result};
@@ -218,7 +218,7 @@ impl<O: Outputs> Writer<'_, O> {
         }
         let Some(mut builder) = self.builder.take() else { return Ok(()) };
         for delete in &clipped {
-            builder.add_range_delete(delete)?;
+            builder.add_range_delete(delete);
         }
         let meta = builder.finish()?;
         self.outputs.finished(meta)

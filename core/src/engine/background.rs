@@ -1,6 +1,5 @@
 //! Background work as values: the host asks for a step, runs it on a thread of its choice, and asks again.
 
-use crate::compact::pick::Choice;
 use crate::engine::Engine;
 use crate::engine::compaction::Claim;
 use crate::error::{Error, Result};
@@ -17,7 +16,7 @@ pub enum Work<I> {
     Compact(Claim),
     /// Unlink files that nobody reads any more.
     RemoveRetired,
-    /// Make the next log segment before it is needed, and seal those that were left.
+    /// Make the next log segment before it is needed.
     PrepareLog,
 }
 
@@ -56,7 +55,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if let Some(work) = self.claim_flush() {
             return Some(work);
         }
-        if self.journal.as_ref().is_some_and(|j| j.wants_maintenance())
+        if self.journal.as_ref().is_some_and(|j| j.wants_next())
             && !self.log_busy.swap(true, Ordering::AcqRel)
         {
             return Some(Work::PrepareLog);
@@ -86,7 +85,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
             Work::PrepareLog => {
                 let result = match &self.journal {
-                    Some(journal) => journal.maintain(),
+                    Some(journal) => journal.prepare_next().map(|_| ()),
                     None => Ok(()),
                 };
                 self.log_busy.store(false, Ordering::Release);
@@ -148,9 +147,4 @@ pub(crate) fn is_passing(error: &Error) -> bool {
     error.is_no_space()
         || matches!(error, Error::Busy(_))
         || matches!(error, Error::Io { source, .. } if source.kind == crate::vfs::IoErrorKind::TooManyFiles)
-}
-
-/// Is the choice worth a claim?
-pub(crate) const fn is_idle(choice: &Choice) -> bool {
-    matches!(choice, Choice::Idle)
 }

@@ -9,7 +9,7 @@ use crate::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
-use crate::level::rules;
+use crate::level::{self, Install as Installing};
 use crate::sync::Arc;
 use crate::table::{CursorOptions, Table};
 use crate::vfs::Vfs;
@@ -46,10 +46,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_open()?;
         let mut report = CheckReport::default();
         let view = self.view();
-        if let Err(error) = rules::check_one(&view.tables) {
-            report.problems.push(error.to_string());
+        if let Err(what) = level::check(&view.tables, &view.tables, &Installing::default()) {
+            report.problems.push(what);
         }
-        for table in view.tables.all() {
+        for table in view.tables.tables() {
             let bytes = table.meta().file_bytes;
             report.tables += 1;
             report.bytes += bytes;
@@ -62,15 +62,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let result = cursor.seek_first().and_then(|()| self.check_cursor(&mut cursor, None, &mut report));
             note(&mut report, result)?;
         }
-        for segment in self.vlog.segments() {
-            let result = self.vlog.check_header(segment.id);
-            note(&mut report, result)?;
-        }
         Ok(report)
     }
 
     fn check_pointers(&self, table: &Arc<Table<V>>, report: &mut CheckReport) -> Result<()> {
-        let mut cursor = table.cursor(CursorOptions::background());
+        let mut cursor = table.cursor(CursorOptions::COMPACTION);
         cursor.seek_first()?;
         self.check_cursor(&mut cursor, Some(table), report)
     }

@@ -20,6 +20,7 @@ use crate::engine::{Engine, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, probe};
+use crate::vlog::segment_path;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 /// Bytes copied at a time.
@@ -52,21 +53,21 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.push_value_log_edits(&install, &mut extra);
         state.apply(&extra)?;
         for segment in self.vlog.segments() {
-            let from = self.vlog.segment_path(segment.id);
-            let to = self.vlog.segment_path_in(target, segment.id);
+            let from = segment_path(&self.dir, segment.bucket, segment.segment);
+            let to = segment_path(target, segment.bucket, segment.segment);
             if let Some((dir, _)) = to.rsplit_once('/') {
                 fs.create_dir_all(dir).at("create directory", dir)?;
             }
-            if segment.is_head {
-                self.copy(&from, &to, segment.bytes)?;
+            if segment.head {
+                self.copy(&from, &to, segment.size)?;
             } else {
-                self.link_or_copy(&from, &to, segment.bytes)?;
+                self.link_or_copy(&from, &to, segment.size)?;
             }
             if let Some((dir, _)) = to.rsplit_once('/') {
                 fs.sync_dir(dir).at("sync", dir)?;
             }
         }
-        let vlog_dir = join(target, crate::vlog::VLOG_DIR);
+        let vlog_dir = join(target, "vlog");
         if !crate::engine::open::list_or_empty(fs, &vlog_dir)?.is_empty() {
             fs.sync_dir(&vlog_dir).at("sync", &vlog_dir)?;
         }
@@ -75,12 +76,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let edits: Vec<Edit> = state
             .to_edits()
             .into_iter()
-            .map(|edit| match edit {
-                Edit::WalFloor { .. } => Edit::WalFloor { segment: 0 },
-                edit => edit,
-            })
+            // Without a floor the log is made by the first open.
+            .filter(|edit| !matches!(edit, Edit::WalFloor { .. }))
             .collect();
-        Manifest::create_with(fs.clone(), target, edits)?;
+        Manifest::create_with(fs.clone(), target, &edits)?;
         Ok(state.flushed_seq)
     }
 

@@ -12,15 +12,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::manifest::Edit;
-use nokv_formats::{TableId, TableMeta};
+use nokv_formats::{CfId, KeyRef, Seq, TableId, TableMeta};
 
-use crate::compact::busy::Token;
-use crate::compact::pick::{Choice, Input, pick};
 use crate::compact::run::{self, Job, OlderTables, Outputs, Relocate, Stay};
+use crate::compact::{Choice, Input, Place, Pressure, Reason, Scores, Ticket, pick, pick_range, scores};
 use crate::engine::{Engine, Install, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
-use crate::level::rules;
+use crate::level::{self, Install as Installing};
 use crate::read::level_cursor::LevelCursor;
 use crate::read::range_set::RangeSet;
 use crate::read::scan::SourceCursor;
@@ -33,7 +32,7 @@ use crate::vfs::{Vfs, join};
 #[derive(Debug)]
 pub struct Claim {
     pub(crate) choice: Choice,
-    pub(crate) token: Token,
+    pub(crate) token: Ticket,
 }
 
 /// File name of a table.
@@ -45,13 +44,18 @@ pub fn table_name(id: TableId) -> String {
 pub(crate) struct NewTables<'e, V: Vfs, I: MemIndex> {
     engine: &'e Engine<V, I>,
     compression: Compression,
+    seqs: (Seq, Seq),
     made: Vec<TableId>,
     done: Vec<TableMeta>,
 }
 
 impl<'e, V: Vfs, I: MemIndex> NewTables<'e, V, I> {
-    pub(crate) const fn new(engine: &'e Engine<V, I>, compression: Compression) -> Self {
-        Self { engine, compression, made: Vec::new(), done: Vec::new() }
+    pub(crate) const fn new(
+        engine: &'e Engine<V, I>,
+        compression: Compression,
+        seqs: (Seq, Seq),
+    ) -> Self {
+        Self { engine, compression, seqs, made: Vec::new(), done: Vec::new() }
     }
 
     /// Makes the directory entries durable and gives the tables away.
@@ -85,8 +89,12 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
         let file = self.engine.fs.create(&path).at("create", &path)?;
         self.made.push(id);
         let uid = u128::from(self.engine.database_id()) << 64 | u128::from(id.0);
-        let options = crate::table::TableOptions { compression: self.compression, ..self.engine.options.table };
-        TableBuilder::new(file, path, options, uid)
+        let options = crate::table::TableOptions {
+            compression: self.compression,
+            seqs: self.seqs,
+            ..self.engine.options.table.clone()
+        };
+        TableBuilder::new(file, &path, options, uid)
     }
 
     fn finished(&mut self, mut meta: TableMeta) -> Result<()> {
@@ -110,47 +118,111 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// A handle of a table that is or will be live.
     pub(crate) fn table(&self, meta: Arc<TableMeta>) -> Arc<Table<V>> {
-        Arc::new(Table::new(self.fs.clone(), self.table_path(meta.id), meta, self.shared.clone()))
+        let path = self.table_path(meta.id);
+        Arc::new(Table::new(self.fs.clone(), &path, TableMeta::clone(&meta), self.shared.clone()))
     }
 
     pub(crate) fn claim_compaction(&self) -> Option<Claim> {
         let mut install = self.install.try_lock()?;
         let view = self.view.load();
-        let choice = pick(&view.tables, &install.busy, &self.pressure(), &self.options.pick);
+        let choice = pick(&view.tables, &install.busy, &self.pressure(&view), &self.options.pick);
         if matches!(choice, Choice::Idle) {
             return None;
         }
         let token = install.busy.claim(&view.tables, &choice)?;
-        self.running_compactions.fetch_add(1, Ordering::AcqRel);
         Some(Claim { choice, token })
+    }
+
+    fn pressure(&self, view: &View<V, I>) -> Pressure {
+        let list = self.snapshots.lock();
+        let (oldest_snapshot, time) = list.oldest();
+        drop(list);
+        Pressure {
+            now_ms: self.now_ms().min(time),
+            oldest_snapshot,
+            writers_wait: view.tables.levels()[0].tables.len() >= self.options.level0_slowdown_tables,
+        }
+    }
+
+    /// Scores and debt of the tree.
+    pub fn scores(&self) -> Scores {
+        let install = self.install.lock();
+        scores(&self.view.load().tables, &install.busy, &self.options.pick)
+    }
+
+    /// One step of merging a range of a family down. True when nothing is left to do.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while running compactions are in the way; what a merge meets.
+    pub fn compact_range_step(&self, cf: CfId, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<bool> {
+        self.check_writable()?;
+        let claim = {
+            let mut install = self.install.lock();
+            let view = self.view.load();
+            let lower = KeyRef::new(cf, lower.unwrap_or_default());
+            let upper = match upper {
+                Some(upper) => KeyRef::new(cf, upper),
+                None => KeyRef::new(CfId(cf.0.saturating_add(1)), &[]),
+            };
+            let choice = pick_range(&view.tables, &install.busy, &(lower..=upper), &self.options.pick);
+            if matches!(choice, Choice::Idle) {
+                if install.busy.running() > 0 {
+                    return Err(Error::Busy("compactions run"));
+                }
+                return Ok(true);
+            }
+            match install.busy.claim(&view.tables, &choice) {
+                Some(token) => Claim { choice, token },
+                None => return Ok(true),
+            }
+        };
+        self.run_work(crate::engine::Work::Compact(claim))?;
+        Ok(false)
+    }
+
+    /// Claims one table, to be rewritten in its place; `None` while it is busy.
+    pub(crate) fn claim_rewrite(&self, input: Input) -> Option<Ticket> {
+        let mut install = self.install.lock();
+        if install.busy.holds(input.id) {
+            return None;
+        }
+        let to = Place { level: input.level, ingest: input.ingest };
+        let choice = Choice::Merge { inputs: [input].to_vec(), to, reason: Reason::Manual };
+        install.busy.claim(&self.view.load().tables, &choice)
+    }
+
+    fn check_rules(&self, before: &Tables<V>, next: &Tables<V>) -> Result<()> {
+        level::check(before, next, &Installing::default()).map_err(|what| {
+            let error = Error::InvalidArgument(what);
+            self.poison(&error);
+            error
+        })
     }
 
     pub(crate) fn run_compaction(&self, claim: Claim) -> Result<()> {
         let started = self.clock.monotonic_ns();
         let result = match &claim.choice {
             Choice::Idle => Ok(()),
-            Choice::Move { tables, to_level, to_ingest } => self.move_tables(tables, *to_level, *to_ingest),
-            Choice::Merge { inputs, to_level, to_ingest, .. } => {
-                self.merge_tables(inputs, *to_level, *to_ingest, &mut Stay)
-            }
+            Choice::Move { tables, from, to } => self.move_tables(tables, *from, *to),
+            Choice::Merge { inputs, to, .. } => self.merge_tables(inputs, *to, &mut Stay),
         };
         self.install.lock().busy.release(claim.token);
-        self.running_compactions.fetch_sub(1, Ordering::AcqRel);
         self.counters.compacted(self.clock.monotonic_ns().saturating_sub(started));
         self.signals.work_ready();
         result
     }
 
-    fn move_tables(&self, tables: &[Input], to_level: u8, to_ingest: bool) -> Result<()> {
+    fn move_tables(&self, tables: &[TableId], from: Place, to: Place) -> Result<()> {
         let mut install = self.install.lock();
         let view = self.view();
         let mut edits = Vec::new();
         let mut added = Vec::new();
-        for input in tables {
-            let table = find(&view.tables, input)?;
-            edits.push(Edit::RemoveTable { id: input.id, level: input.level, ingest: input.ingest });
-            edits.push(Edit::AddTable { level: to_level, ingest: to_ingest, meta: table.shared_meta() });
-            added.push((to_level, to_ingest, table));
+        for id in tables {
+            let table = find(&view.tables, *id)?;
+            edits.push(Edit::RemoveTable { id: *id, level: from.level, ingest: from.ingest });
+            let meta = Arc::new(table.meta().clone());
+            edits.push(Edit::AddTable { level: to.level, ingest: to.ingest, meta });
+            added.push((to.level, to.ingest, table));
         }
         self.change_tree(&mut install, &edits, tables, added, false)
     }
@@ -159,25 +231,26 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub(crate) fn merge_tables(
         &self,
         inputs: &[Input],
-        to_level: u8,
-        to_ingest: bool,
+        to: Place,
         relocate: &mut impl Relocate,
     ) -> Result<()> {
         let horizon = self.horizon();
         let view = self.view();
-        let taken = inputs.iter().map(|input| find(&view.tables, input)).collect::<Result<Vec<_>>>()?;
+        let taken = inputs.iter().map(|input| find(&view.tables, input.id)).collect::<Result<Vec<_>>>()?;
         let families = self.families();
         let job = Job {
             horizon: &horizon.seqs,
             cut_ms: horizon.cut_ms,
             version_min: taken.iter().map(|t| t.meta().props.version_min).min().unwrap_or_default(),
             dropped: families.dropped(),
-            // Tables of level 0 and of ingest sets are ordered as wholes: one output.
-            split_bytes: if to_level == 0 || to_ingest { u64::MAX } else { self.options.table_bytes },
+            // Tables of level 0 are ordered as wholes: one output.
+            split_bytes: if to.level == 0 { u64::MAX } else { self.options.table_bytes },
         };
         let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
-        let compression = if to_level == 0 { Compression::None } else { self.options.compression };
-        let mut outputs = NewTables::new(self, compression);
+        let compression = if to.level == 0 { Compression::None } else { self.options.compression };
+        let low = taken.iter().map(|t| t.meta().props.seq_min).min().unwrap_or_default();
+        let high = taken.iter().map(|t| t.meta().props.seq_max).max().unwrap_or_default();
+        let mut outputs = NewTables::new(self, compression, (low, high));
         let ranges = range_deletes_of(&taken)?;
         let stats = run::run::<_, V, _>(
             &job,
@@ -199,13 +272,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let mut added = Vec::new();
         for meta in tables {
-            edits.push(Edit::AddTable { level: to_level, ingest: to_ingest, meta: meta.clone() });
-            added.push((to_level, to_ingest, self.table(meta)));
+            edits.push(Edit::AddTable { level: to.level, ingest: to.ingest, meta: meta.clone() });
+            added.push((to.level, to.ingest, self.table(meta)));
         }
         edits.push(Edit::NextFileId { id: self.next_table.load(Ordering::Acquire) });
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
         self.push_value_log_edits(&install, &mut edits);
-        self.change_tree(&mut install, &edits, inputs, added, true)?;
+        let ids: Vec<TableId> = inputs.iter().map(|input| input.id).collect();
+        self.change_tree(&mut install, &edits, &ids, added, true)?;
         self.counters.merged(read, written, stats.entries_in, stats.entries_out);
         Ok(())
     }
@@ -215,19 +289,21 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         &self,
         install: &mut Install<V>,
         edits: &[Edit],
-        removed: &[Input],
+        ids: &[TableId],
         added: Vec<(u8, bool, Arc<Table<V>>)>,
         retire: bool,
     ) -> Result<()> {
-        let ids: Vec<TableId> = removed.iter().map(|input| input.id).collect();
         let before = self.view();
-        let next = before.tables.edited(&ids, added.clone())?;
-        rules::check(&before.tables, &next)?;
+        let next = before.tables.apply(ids, added.clone());
+        self.check_rules(&before.tables, &next)?;
         // ORDER: outputs are durable before the edit; inputs go only after it is durable.
         self.record(install, edits, retire)?;
         let _view_lock = self.view_lock.lock();
         let old = self.view.load_full();
-        let tables = Arc::new(old.tables.edited(&ids, added)?);
+        for (level, _, table) in &added {
+            table.set_level(u32::from(*level));
+        }
+        let tables = Arc::new(old.tables.apply(ids, added));
         self.store_view(View {
             id: old.id + 1,
             active: old.active.clone(),
@@ -236,7 +312,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         });
         drop(_view_lock);
         if retire {
-            let gone = ids.iter().filter_map(|id| before.tables.all().find(|t| t.meta().id == *id).cloned());
+            let gone = ids.iter().filter_map(|id| before.tables.find(*id).map(|s| s.table.clone()));
             self.retired.lock().tables.extend(gone);
         }
         Ok(())
@@ -257,7 +333,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Cursors over the inputs, newest source first.
     fn sources_of(&self, tables: &Tables<V>, inputs: &[Input]) -> Result<Vec<SourceCursor<V, I>>> {
-        let options = CursorOptions::background();
+        let options = CursorOptions::COMPACTION;
         let is_input = |t: &&Arc<Table<V>>| inputs.iter().any(|input| input.id == t.meta().id);
         let mut sources = Vec::new();
         for (n, level) in tables.levels().iter().enumerate() {
@@ -302,15 +378,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let retired = self.retired.lock();
         retired.tables.iter().any(|t| Arc::strong_count(t) == 1)
             || retired.memtables.iter().any(|m| Arc::strong_count(m) == 1)
+            || (!retired.segments.is_empty() && retired.tables.is_empty() && retired.memtables.is_empty())
     }
 }
 
-fn find<V: Vfs>(tables: &Tables<V>, input: &Input) -> Result<Arc<Table<V>>> {
+fn find<V: Vfs>(tables: &Tables<V>, id: TableId) -> Result<Arc<Table<V>>> {
     tables
-        .all()
-        .find(|t| t.meta().id == input.id)
-        .cloned()
-        .ok_or_else(|| Error::InvalidArgument(alloc::format!("table {} is not live", input.id)))
+        .find(id)
+        .map(|source| source.table.clone())
+        .ok_or_else(|| Error::InvalidArgument(alloc::format!("table {id} is not live")))
 }
 
 fn range_deletes_of<V: Vfs>(tables: &[Arc<Table<V>>]) -> Result<RangeSet> {

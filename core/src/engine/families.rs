@@ -87,15 +87,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_writable()?;
         check_name(name)?;
         let mut install = self.install.lock();
-        if install.state.family(name).is_some() {
+        if install.manifest.state().family(name).is_some() {
             return Err(Error::InvalidArgument(alloc::format!("column family {name} exists already")));
         }
-        let id = install.state.next_family();
+        let id = install.manifest.state().next_family();
         if id.0 == u32::MAX {
             return Err(Error::InvalidArgument("no number is left for a column family".to_string()));
         }
         self.record(&mut install, &[Edit::CreateFamily { id, name: name.to_string() }], true)?;
-        self.families.store(Arc::new(Families::of(&install.state)));
+        self.families.store(Arc::new(Families::of(install.manifest.state())));
         Ok(id)
     }
 
@@ -106,13 +106,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn drop_family(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         let mut install = self.install.lock();
-        let id = install.state.family(name).ok_or_else(|| Error::UnknownFamily(name.to_string()))?;
+        let id = install.manifest.state().family(name).ok_or_else(|| Error::UnknownFamily(name.to_string()))?;
         if id <= CfId::WRITE {
             return Err(Error::InvalidArgument(alloc::format!("column family {name} cannot be dropped")));
         }
         let at_seq = self.published();
         self.record(&mut install, &[Edit::DropFamily { id, at_seq }], true)?;
-        self.families.store(Arc::new(Families::of(&install.state)));
+        self.families.store(Arc::new(Families::of(install.manifest.state())));
         Ok(())
     }
 }

@@ -64,14 +64,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         for meta in &tables {
             edits.push(Edit::AddTable { level: 0, ingest: false, meta: meta.clone() });
         }
-        edits.push(Edit::NextFileId { id: install.next_table });
+        edits.push(Edit::NextFileId { id: self.next_table.load(Ordering::Acquire) });
         edits.push(Edit::WalFloor { segment: floor });
         edits.push(Edit::FlushedSeq { seq: memtable.last_seq() });
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
         self.push_value_log_edits(&install, &mut edits);
         // ORDER: the table is durable before the edit names it; the floor moves in the same edit.
         self.record(&mut install, &edits, true)?;
-        self.install_flush(memtable, &tables)?;
+        self.install_flush(memtable, &tables);
         self.flushed_seq.fetch_max(memtable.last_seq().0, Ordering::AcqRel);
         drop(install);
         let bytes = tables.iter().map(|t| t.file_bytes).sum();
@@ -103,8 +103,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             // One memtable, one table: level 0 is ordered by whole tables.
             split_bytes: u64::MAX,
         };
-        let mut older = OlderTables::<V>::new(view.tables.all().cloned().collect());
-        let mut outputs = NewTables::new(self, Compression::None);
+        let mut older = OlderTables::<V>::new(view.tables.tables().cloned().collect());
+        let seqs = (memtable.first_seq(), memtable.last_seq());
+        let mut outputs = NewTables::new(self, Compression::None, seqs);
         let sources = Vec::from([memtable.index().cursor()]);
         run::run(&job, sources, ranges, &mut older, &mut Stay, &mut outputs)
             .and_then(|stats| outputs.commit().map(|tables| (stats, tables)))
@@ -122,16 +123,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     /// Replaces the memtable by its tables in the view. The caller holds `install`.
-    fn install_flush(&self, memtable: &Arc<Memtable<I>>, tables: &[Arc<TableMeta>]) -> Result<()> {
+    fn install_flush(&self, memtable: &Arc<Memtable<I>>, tables: &[Arc<TableMeta>]) {
         let opened: Vec<(u8, bool, Arc<Table<V>>)> =
             tables.iter().map(|meta| (0, false, self.table(meta.clone()))).collect();
         let _view_lock = self.view_lock.lock();
         let old = self.view.load_full();
-        let next = Arc::new(old.tables.edited(&[], opened)?);
+        let next = Arc::new(old.tables.apply(&[], opened));
         let sealed = old.sealed.iter().filter(|m| !Arc::ptr_eq(m, memtable)).cloned().collect();
         self.store_view(View { id: old.id + 1, active: old.active.clone(), sealed, tables: next });
         self.retired.lock().memtables.push(memtable.clone());
-        Ok(())
     }
 
     /// Appends `edits` to the manifest; after an error that is not a clean full disk the database is

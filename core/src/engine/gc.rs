@@ -15,16 +15,20 @@
 use alloc::vec::Vec;
 
 use nokv_formats::manifest::Edit;
+use nokv_formats::vlog::SEGMENT_HEADER_BYTES;
 use nokv_formats::{KeyRef, ValuePtr, Version};
 
-use crate::compact::pick::Input;
+use crate::compact::{Input, Place};
 use crate::compact::run::Relocate;
 use crate::engine::{Engine, Install};
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::sync::Ordering;
 use crate::vfs::Vfs;
-use crate::vlog::SegmentId;
+use crate::vlog::SegmentInfo;
+
+/// A value-log segment: bucket and number.
+pub type SegmentId = (u16, u32);
 
 /// What a collection freed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,7 +67,7 @@ struct Mover<'e, V: Vfs, I: MemIndex> {
 
 impl<V: Vfs, I: MemIndex> Relocate for Mover<'_, V, I> {
     fn relocate(&mut self, key: KeyRef<'_>, version: Version, ptr: &ValuePtr) -> Result<Option<ValuePtr>> {
-        let from = SegmentId { bucket: ptr.bucket, segment: ptr.segment };
+        let from = (ptr.bucket, ptr.segment);
         if !self.victims.iter().any(|(victim, _)| *victim == from) {
             return Ok(None);
         }
@@ -71,7 +75,7 @@ impl<V: Vfs, I: MemIndex> Relocate for Mover<'_, V, I> {
         self.moved_bytes += value.len() as u64;
         self.engine.signals.background_io(value.len() as u64);
         let hot = ptr.bucket < self.engine.options.value_log_hot_buckets;
-        self.engine.vlog.append(key, version, &value, hot).map(Some)
+        self.engine.vlog.append(key.cf, key.user_key, version, &value, hot).map(Some)
     }
 }
 
@@ -80,14 +84,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn value_log_live(&self) -> alloc::collections::BTreeMap<SegmentId, u64> {
         let view = self.view();
         let mut live = alloc::collections::BTreeMap::new();
-        for table in view.tables.all() {
+        for table in view.tables.tables() {
             for l in &table.meta().props.live {
-                *live.entry(SegmentId { bucket: l.bucket, segment: l.segment }).or_default() += l.bytes;
+                *live.entry((l.bucket, l.segment)).or_default() += l.bytes;
             }
         }
         for memtable in view.memtables() {
-            for ((bucket, segment), bytes) in memtable.live() {
-                *live.entry(SegmentId { bucket, segment }).or_default() += bytes;
+            for (id, bytes) in memtable.live() {
+                *live.entry(id).or_default() += bytes;
             }
         }
         live
@@ -108,39 +112,41 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if self.gc_running.swap(true, Ordering::AcqRel) {
             return Err(Error::GcRejected);
         }
-        let chosen = self.choose_victims(discard_ratio);
-        match chosen {
-            Ok(victims) if !victims.is_empty() => {
-                // Segments are sealed: writers that enter from now on append elsewhere.
-                let barrier = self.in_flight.lock().barrier();
-                Ok(Collection { victims, barrier, moved_bytes: 0 })
-            }
-            other => {
-                self.gc_running.store(false, Ordering::Release);
-                Err(other.err().unwrap_or(Error::NothingToCollect))
-            }
+        let victims = self.choose_victims(discard_ratio);
+        if victims.is_empty() {
+            self.gc_running.store(false, Ordering::Release);
+            return Err(Error::NothingToCollect);
         }
+        // Victims are sealed: writers that enter from now on append elsewhere.
+        let barrier = self.in_flight.lock().barrier();
+        Ok(Collection { victims, barrier, moved_bytes: 0 })
     }
 
-    fn choose_victims(&self, discard_ratio: f64) -> Result<Vec<(SegmentId, u64)>> {
+    fn choose_victims(&self, discard_ratio: f64) -> Vec<(SegmentId, u64)> {
         let live = self.value_log_live();
+        let dead_share = |s: &SegmentInfo| {
+            let bytes = s.size.saturating_sub(SEGMENT_HEADER_BYTES);
+            let alive = live.get(&(s.bucket, s.segment)).copied().unwrap_or(0);
+            if bytes == 0 { 1.0 } else { bytes.saturating_sub(alive) as f64 / bytes as f64 }
+        };
+        let gone = self.retired.lock().segments.clone();
+        let segments: Vec<SegmentInfo> =
+            self.vlog.segments().into_iter().filter(|s| !gone.contains(&(s.bucket, s.segment))).collect();
         // A head with enough dead bytes is left for a new one, so that a manual call can empty the log.
-        for segment in self.vlog.segments() {
-            let alive = live.get(&segment.id).copied().unwrap_or(0);
-            if segment.is_head && segment.dead_share(alive) >= discard_ratio {
-                self.vlog.rotate(segment.id.bucket)?;
-            }
+        let is_worth = |s: &&SegmentInfo| s.size > SEGMENT_HEADER_BYTES && dead_share(s) >= discard_ratio;
+        if segments.iter().filter(|s| s.head).any(|s| is_worth(&s)) {
+            self.vlog.seal_heads();
         }
-        let mut victims: Vec<_> = self
-            .vlog
-            .segments()
-            .into_iter()
-            .filter(|s| !s.is_head)
-            .map(|s| (s.dead_share(live.get(&s.id).copied().unwrap_or(0)), s.id, s.bytes))
+        let heads: Vec<SegmentId> =
+            self.vlog.segments().iter().filter(|s| s.head).map(|s| (s.bucket, s.segment)).collect();
+        let mut victims: Vec<_> = segments
+            .iter()
+            .filter(|s| !heads.contains(&(s.bucket, s.segment)))
+            .map(|s| (dead_share(s), (s.bucket, s.segment), s.size))
             .filter(|(dead, ..)| *dead >= discard_ratio)
             .collect();
         victims.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        Ok(victims.into_iter().map(|(_, id, bytes)| (id, bytes)).collect())
+        victims.into_iter().map(|(_, id, bytes)| (id, bytes)).collect()
     }
 
     /// One step of a collection. After an error the collection is over.
@@ -174,7 +180,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let view = self.view();
         let named = |m: &&crate::sync::Arc<crate::memtable::Memtable<I>>| {
-            gc.victims.iter().any(|(v, _)| m.names_segment(v.bucket, v.segment))
+            gc.victims.iter().any(|(v, _)| m.names_segment(v.0, v.1))
         };
         if named(&&view.active) {
             match self.rotate_memtable() {
@@ -188,20 +194,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Ok(GcStep::Wait);
         }
         let names = |live: &nokv_formats::VlogLive| {
-            gc.victims.iter().any(|(v, _)| (v.bucket, v.segment) == (live.bucket, live.segment))
+            gc.victims.iter().any(|(v, _)| *v == (live.bucket, live.segment))
         };
         let Some(input) = first_that_names(&view.tables, names) else {
             return self.gc_finish(gc).map(GcStep::Done);
         };
-        let token = {
-            let mut install = self.install.lock();
-            match install.busy.claim_tables(&self.view().tables, &[input]) {
-                Some(token) => token,
-                None => return Ok(GcStep::Wait),
-            }
-        };
+        let Some(token) = self.claim_rewrite(input) else { return Ok(GcStep::Wait) };
         let mut mover = Mover { engine: self, victims: &gc.victims, moved_bytes: 0 };
-        let result = self.merge_tables(&[input], input.level, input.ingest, &mut mover);
+        let result = self.merge_tables(&[input], Place { level: input.level, ingest: input.ingest }, &mut mover);
         let moved = mover.moved_bytes;
         self.install.lock().busy.release(token);
         result?;
@@ -214,19 +214,17 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let named: Vec<_> = gc
             .victims
             .iter()
-            .filter(|(v, _)| install.manifest.state().vlog_segments.contains_key(&(v.bucket, v.segment)))
+            .filter(|(v, _)| install.manifest.state().vlog_segments.contains_key(v))
             .collect();
         let edits: Vec<Edit> = named
             .iter()
-            .map(|(v, _)| Edit::VlogRemove { bucket: v.bucket, segment: v.segment })
+            .map(|((bucket, segment), _)| Edit::VlogRemove { bucket: *bucket, segment: *segment })
             .collect();
         if !edits.is_empty() {
             self.record(&mut install, &edits, true)?;
         }
+        self.retired.lock().segments.extend(gc.victims.iter().map(|(victim, _)| *victim));
         drop(install);
-        for (victim, _) in &gc.victims {
-            self.vlog.retire(*victim);
-        }
         let report = GcReport {
             segments: gc.victims.len() as u64,
             bytes: gc.victims.iter().map(|(_, bytes)| bytes).sum(),
@@ -239,31 +237,40 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Unlinks value-log segments that retired, once no retired table or memtable that names them is read.
     pub(crate) fn remove_dead_segments(&self) -> Result<()> {
-        let pinned: Vec<SegmentId> = {
+        let free: Vec<SegmentId> = {
             let retired = self.retired.lock();
-            let tables = retired.tables.iter().flat_map(|t| {
-                let live = t.meta().props.live.clone();
-                live.into_iter().map(|l| SegmentId { bucket: l.bucket, segment: l.segment })
-            });
-            let memtables = retired.memtables.iter().flat_map(|m| {
-                m.live().into_keys().map(|(bucket, segment)| SegmentId { bucket, segment })
-            });
-            tables.chain(memtables).collect()
+            let by_tables = |id: &SegmentId| {
+                retired
+                    .tables
+                    .iter()
+                    .any(|t| t.meta().props.live.iter().any(|l| (l.bucket, l.segment) == *id))
+            };
+            let by_memtables = |id: &SegmentId| retired.memtables.iter().any(|m| m.names_segment(id.0, id.1));
+            retired.segments.iter().filter(|id| !by_tables(id) && !by_memtables(id)).copied().collect()
         };
-        self.vlog.remove_retired(|id| !pinned.contains(&id))
+        for id in free {
+            self.vlog.remove_segment(id.0, id.1)?;
+            self.retired.lock().segments.retain(|s| *s != id);
+        }
+        Ok(())
     }
 
     /// Adds edits for value-log segments that the manifest does not know yet, or knows as open.
     pub(crate) fn push_value_log_edits(&self, install: &Install<V>, edits: &mut Vec<Edit>) {
         let state = install.manifest.state();
-        for segment in self.vlog.segments() {
-            let (bucket, number) = (segment.id.bucket, segment.id.segment);
-            let known = state.vlog_segments.get(&(bucket, number));
-            let sealed = !segment.is_head;
-            if known.is_none_or(|k| !k.sealed && (sealed || k.size < segment.bytes)) {
-                edits.push(Edit::VlogSegment { bucket, segment: number, sealed, size: segment.bytes });
+        // What was removed from the manifest does not come back.
+        let gone = self.retired.lock().segments.clone();
+        for s in self.vlog.segments() {
+            let (bucket, number) = (s.bucket, s.segment);
+            if gone.contains(&(bucket, number)) {
+                continue;
             }
-            if segment.is_head && state.vlog_heads.get(&bucket) != Some(&number) {
+            let known = state.vlog_segments.get(&(bucket, number));
+            let sealed = !s.head;
+            if known.is_none_or(|k| !k.sealed && (sealed || k.size < s.size)) {
+                edits.push(Edit::VlogSegment { bucket, segment: number, sealed, size: s.size });
+            }
+            if s.head && state.vlog_heads.get(&bucket) != Some(&number) {
                 edits.push(Edit::VlogHead { bucket, segment: number });
             }
         }

@@ -131,9 +131,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             // The range delete stands one seq below: it hides the old entries and not the new ones.
             let delete =
                 RangeDelete { cf: range.cf, start: range.start.clone(), end: range.end.clone(), seq };
-            let mut outputs = NewTables::new(self, Compression::None);
+            let mut outputs = NewTables::new(self, Compression::None, (seq, seq));
             let mut builder = crate::compact::run::Outputs::create(&mut outputs)?;
-            builder.add_range_delete(&delete)?;
+            builder.add_range_delete(&delete);
             crate::compact::run::Outputs::finished(&mut outputs, builder.finish()?)?;
             let deletes = outputs.commit()?;
             last = Seq(seq.0 + 1);

@@ -17,9 +17,9 @@ use alloc::vec::Vec;
 use nokv_formats::Seq;
 
 use crate::clock::Clock;
-use crate::compact::busy::BusySet;
+use crate::compact::BusySet;
 use crate::error::{Error, Result};
-use crate::heat::Heat;
+use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, ManifestState};
 use crate::memtable::Memtable;
@@ -33,6 +33,7 @@ use crate::write::publish::Publisher;
 
 mod background;
 mod check;
+mod changes;
 mod checkpoint;
 mod compaction;
 mod families;
@@ -42,7 +43,6 @@ mod ingest;
 mod open;
 mod options;
 mod reads;
-mod repair;
 mod snapshots;
 mod stats;
 mod writes;
@@ -50,14 +50,14 @@ mod writes;
 pub use background::{Stall, Work};
 pub use check::CheckReport;
 pub use families::Families;
-pub use gc::GcReport;
-pub use open::OpenReport;
+pub use gc::{Collection, GcReport, GcStep};
+pub use ingest::ReplacedRange;
+pub use open::{Environment, OpenReport};
 pub use options::EngineOptions;
-pub use reads::{Entries, InternalScan};
-pub use repair::{RepairPlan, RepairStep};
+pub use reads::{Entries, InternalScan, prefix_end};
 pub use snapshots::Snapshot;
-pub use stats::EngineStats;
-pub use writes::{Member, Ticket};
+pub use stats::{EngineStats, LevelStats};
+pub use writes::{Member, Separated, Ticket};
 
 /// The directory of the log.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -71,7 +71,11 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) options: EngineOptions<I::Config>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) heat: Arc<dyn Heat>,
-    pub(crate) shared: Arc<TableShared<V>>,
+    pub(crate) signals: Arc<dyn Signals>,
+    pub(crate) database_id: u64,
+    /// Number of the next table file.
+    pub(crate) next_table: AtomicU64,
+    pub(crate) shared: Arc<TableShared>,
     /// `None` when read-only.
     pub(crate) journal: Option<Journal<V>>,
     pub(crate) vlog: ValueLog<V>,
@@ -94,19 +98,18 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) failure: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,
     pub(crate) gc_running: AtomicBool,
+    pub(crate) removing: AtomicBool,
+    pub(crate) log_busy: AtomicBool,
     pub(crate) counters: stats::Counters,
-    pub(crate) lock: Option<V::Lock>,
+    pub(crate) lock: Mutex<Option<V::Lock>>,
     pub(crate) open_report: OpenReport,
 }
 
 /// What installing a change of the tree needs.
 pub(crate) struct Install<V: Vfs> {
-    /// `None` when read-only.
-    pub(crate) manifest: Option<Manifest<V>>,
-    pub(crate) state: ManifestState,
+    pub(crate) manifest: Manifest<V>,
     pub(crate) busy: BusySet,
     pub(crate) flushing: bool,
-    pub(crate) next_table: u64,
 }
 
 /// What the commit leader owns.
@@ -114,7 +117,8 @@ pub(crate) struct Commit<I> {
     pub(crate) next_seq: Seq,
     pub(crate) next_ticket: u64,
     pub(crate) active: Arc<Memtable<I>>,
-    pub(crate) sealed: usize,
+    /// An ingest runs: writers are told to come again.
+    pub(crate) paused: bool,
 }
 
 /// What left the tree but may still be read.
@@ -123,6 +127,8 @@ pub(crate) struct Retired<V: Vfs, I> {
     pub(crate) tables: Vec<Arc<Table<V>>>,
     /// Flushed memtables that a pinned view may hold.
     pub(crate) memtables: Vec<Arc<Memtable<I>>>,
+    /// Value-log segments that nothing live names, to unlink when no retired table or memtable names them.
+    pub(crate) segments: Vec<gc::SegmentId>,
 }
 
 /// Writers that appended to the value log and did not publish their pointers yet.
@@ -179,6 +185,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// The engine's time in Unix milliseconds: the host's, but never below the highest expiry cut.
     pub fn now_ms(&self) -> u64 {
         self.clock.unix_ms().max(self.expiry_cut.load(Ordering::Acquire))
+    }
+
+    /// What the manifest says.
+    pub fn manifest_state(&self) -> ManifestState {
+        self.install.lock().manifest.state().clone()
     }
 
     /// The column families.

@@ -10,30 +10,30 @@
 //! | e. manifest rewritten, or CURRENT without its clean mark | an unclean stop with nothing lost |
 //! | f. unnamed tables and removed value-log segments unlinked | fewer of them |
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
 use nokv_formats::walfs::Position;
-use nokv_formats::{Kind, Seq, TableId, ValuePtr};
+use nokv_formats::{Kind, Seq, TableId, TableMeta, ValuePtr};
 
 use crate::clock::Clock;
-use crate::compact::busy::BusySet;
+use crate::compact::BusySet;
 use crate::engine::compaction::table_name;
 use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, WAL_DIR, stats};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
 use crate::level::Version as TableVersion;
-use crate::manifest::{CleanClose, Manifest, ManifestState, probe};
+use crate::manifest::{CleanClose, HeadEnd, Manifest, ManifestState, probe};
 use crate::memtable::Memtable;
 use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
-use crate::vlog::{ValueLog, ValueLogConfig};
+use crate::vlog::{ValueLog, ValueLogOptions, segment_path};
 use crate::wal::{
     Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only,
 };
@@ -150,19 +150,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         report.manifest_torn_at = opened.torn_at;
         let state = manifest.state().clone();
         let highest_table = check_tables(&fs, dir, &state)?;
-        let mut vlog = ValueLog::open(
-            fs.clone(),
-            dir,
-            ValueLogConfig {
-                db_id: state.db_id,
-                segment_bytes: options.value_log_segment_bytes,
-                buckets: options.value_log_buckets,
-                hot_buckets: options.value_log_hot_buckets,
-                read_only: options.read_only,
-            },
-            &state,
-            opened.clean.as_ref(),
-        )?;
+        let vlog_options = ValueLogOptions {
+            segment_bytes: options.value_log_segment_bytes,
+            buckets: options.value_log_buckets,
+            hot_buckets: options.value_log_hot_buckets,
+            ..ValueLogOptions::default()
+        };
+        let heads = state.vlog_heads.iter().map(|(bucket, segment)| (*bucket, *segment));
+        let vlog =
+            ValueLog::open(fs.clone(), dir, state.db_id, vlog_options, options.read_only, heads)?;
+        check_value_log(dir, &state, &vlog)?;
         let mut replay = Replay::<I> {
             options: &options,
             flushed: state.flushed_seq,
@@ -180,7 +177,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
             }
-            vlog.begin_writes(!cut_any)?;
+            if !report.clean {
+                // What the last process left in the kernel's cache may be named by durable records soon.
+                vlog.sync_found()?;
+            }
+            if !cut_any {
+                report.swept_files += sweep_value_log(&state, &vlog)?;
+            }
         }
         report.replayed_batches = replay.batches;
         report.replayed_ops = replay.ops;
@@ -197,10 +200,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 (Arc::new(fresh), replay.done)
             }
         };
-        let shared = TableShared::new(fs.clone(), options.block_cache_bytes, options.open_files_max);
+        let shared = Arc::new(TableShared::new(options.block_cache_bytes, options.open_files_max));
         let tables = TableVersion::new(state.tables().map(|(level, ingest, meta)| {
             let path = join(&join(dir, TABLE_DIR), &table_name(meta.id));
-            (level, ingest, Arc::new(Table::new(path, meta.clone(), shared.clone())))
+            let table = Table::new(fs.clone(), &path, TableMeta::clone(meta), shared.clone());
+            table.set_level(u32::from(level));
+            (level, ingest, Arc::new(table))
         }));
         let view = View {
             id: 1,
@@ -230,7 +235,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             database_id: state.db_id,
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
-            retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new() }),
+            retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new(), segments: Vec::new() }),
             in_flight: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -238,7 +243,6 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             gc_running: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
-            running_compactions: AtomicU64::new(0),
             counters: stats::Counters::default(),
             lock: Mutex::new(lock),
             open_report: report,
@@ -292,7 +296,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             wal_segment: end.segment,
             wal_offset: end.offset,
             last_seq: self.last_seq(),
-            vlog_heads: self.vlog.head_ends(),
+            vlog_heads: self
+                .vlog
+                .segments()
+                .iter()
+                .filter(|s| s.head)
+                .map(|s| HeadEnd { bucket: s.bucket, segment: s.segment, bytes: s.size })
+                .collect(),
             ..CleanClose::default()
         })?;
         flushed
@@ -323,8 +333,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 }
 
 fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lock> {
-    if create {
+    let is_missing = matches!(fs.list(dir), Err(error) if error.kind == IoErrorKind::NotFound);
+    if create && is_missing {
         fs.create_dir_all(dir).at("create directory", dir)?;
+        // ORDER: the directory's own name is durable before anything in it is acknowledged.
+        let parent = dir.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+        fs.sync_dir(parent).at("sync", parent)?;
     }
     let path = join(dir, "LOCK");
     fs.lock(&path).map_err(|error| match error.kind {
@@ -354,6 +368,38 @@ fn check_tables<V: Vfs>(fs: &V, dir: &str, state: &ManifestState) -> Result<u64>
         }
     }
     Ok(found.last().map_or(0, |(id, _)| id.0))
+}
+
+/// Is every value-log segment that the manifest names there, and long enough?
+fn check_value_log<V: Vfs>(dir: &str, state: &ManifestState, vlog: &ValueLog<V>) -> Result<()> {
+    let found = vlog.segments();
+    for ((bucket, number), named) in &state.vlog_segments {
+        let path = || segment_path(dir, *bucket, *number);
+        match found.iter().find(|s| (s.bucket, s.segment) == (*bucket, *number)) {
+            None => {
+                return Err(Error::corrupt(path(), 0, "the manifest names this segment, but it is missing"));
+            }
+            Some(s) if s.size < named.size && named.sealed => {
+                return Err(Error::corrupt(path(), s.size, "length of the segment that the manifest states"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes segments that an edit took out of the manifest before they could be unlinked: below the head and
+/// unnamed.
+fn sweep_value_log<V: Vfs>(state: &ManifestState, vlog: &ValueLog<V>) -> Result<u64> {
+    let mut swept = 0;
+    for s in vlog.segments() {
+        let below_head = state.vlog_heads.get(&s.bucket).is_some_and(|head| s.segment <= *head);
+        if below_head && !state.vlog_segments.contains_key(&(s.bucket, s.segment)) {
+            vlog.remove_segment(s.bucket, s.segment)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 fn sweep_tables<V: Vfs>(fs: &V, dir: &str, state: &ManifestState) -> Result<u64> {
@@ -410,7 +456,7 @@ fn recover_log<V: Vfs, I: MemIndex>(
         clean_end: clean.map(|c| Position { segment: c.wal_segment, offset: c.wal_offset }),
         end_before: None,
     };
-    if clean.is_none() && vlog.has_segments() {
+    if clean.is_none() && !vlog.segments().is_empty() {
         from.end_before = first_unresolvable(fs, &wal_dir, config, from, state.flushed_seq, vlog)?;
     }
     let mut visit = |record: JournalRecord<'_>| replay.take(&record);
@@ -484,9 +530,4 @@ fn first_unresolvable<V: Vfs>(
     let report = replay_read_only(fs, wal_dir, config, from, &mut visit)?;
     // Before the mark a lost value is damage, and is reported when it is read.
     Ok(broken.into_iter().find(|at| *at >= report.durable_mark))
-}
-
-/// The name of the log file that a position lies in, for messages.
-pub fn log_file_name(position: Position) -> String {
-    alloc::format!("{WAL_DIR}/{:09}.wal", position.segment)
 }

@@ -2,7 +2,7 @@
 
 use alloc::string::ToString;
 
-use crate::compact::pick::PickOptions;
+use crate::compact::PickOptions;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::table::{Compression, TableOptions};
@@ -53,8 +53,6 @@ pub struct EngineOptions<C> {
     pub manifest_rewrite_bytes: u64,
     /// Sync each manifest edit. Without it an edit may be lost, but never one that a deletion depends on.
     pub manifest_sync: bool,
-    /// Dead share of a value-log segment from which automatic collection takes it; 0 = no automatic one.
-    pub value_log_gc_ratio: f64,
 }
 
 impl<C> EngineOptions<C> {
@@ -86,9 +84,6 @@ impl<C> EngineOptions<C> {
         }
         if self.level0_stop_tables < self.level0_slowdown_tables || self.level0_slowdown_tables == 0 {
             return fail("level0_stop_tables must not be below level0_slowdown_tables");
-        }
-        if !(0.0..1.0).contains(&self.value_log_gc_ratio) {
-            return fail("value_log_gc_ratio must be at least 0 and below 1");
         }
         Ok(())
     }

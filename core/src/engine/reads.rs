@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use nokv_formats::key::key_hash;
-use nokv_formats::{CfId, EntryRef, KeyBuf, KeyRef, Kind, Seq, ValuePtr, Version};
+use nokv_formats::{CfId, EntryRef, KeyRef, Kind, Seq, ValuePtr, Version};
 
 use crate::cursor::Cursor;
 use crate::engine::{Engine, Snapshot};
@@ -315,9 +315,4 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     None
-}
-
-/// The key of a whole family's start.
-pub fn family_start(cf: CfId) -> KeyBuf {
-    KeyRef::new(cf, &[]).to_buf()
 }

@@ -8,7 +8,7 @@ use nokv_formats::Seq;
 
 use crate::engine::Engine;
 use crate::index::MemIndex;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
 
 /// The open snapshots.
@@ -22,6 +22,18 @@ pub(crate) struct SnapshotList {
 struct Held {
     seq: Seq,
     time_ms: u64,
+}
+
+impl SnapshotList {
+    /// Seq and time of the oldest; the maximum of both if there is none.
+    pub(crate) fn oldest(&self) -> (Seq, u64) {
+        let seq = self.open.values().map(|h| h.seq).min().unwrap_or(Seq::MAX);
+        (seq, self.open.values().map(|h| h.time_ms).min().unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
 }
 
 /// One seq and one time. Dropping it lets go.
@@ -84,7 +96,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         seqs.sort_unstable();
         seqs.dedup();
         let oldest = list.open.values().map(|h| h.time_ms).min().unwrap_or(u64::MAX);
+        let cut_ms = self.now_ms().min(oldest);
+        // Under the lock: no snapshot that is made from now on has an earlier time.
+        self.expiry_cut.fetch_max(cut_ms, Ordering::AcqRel);
         drop(list);
-        Horizon { seqs, cut_ms: self.now_ms().min(oldest) }
+        Horizon { seqs, cut_ms }
     }
 }

@@ -206,6 +206,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 s
             })
             .collect();
+        let cache = self.shared.cache().stats();
         let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
         let segments = self.vlog.segments();
         let in_memtables: u64 = view.memtables().map(|m| m.live().values().sum::<u64>()).sum();
@@ -233,14 +234,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             memtable_bytes: view.memtables().map(|m| m.memory_bytes() as u64).sum(),
             memtable_entries: view.memtables().map(|m| m.index().len() as u64).sum(),
             wal_bytes: self.journal.as_ref().map_or(0, |j| j.live_bytes()),
-            cache_bytes: self.shared.cache().used_bytes() as u64,
+            cache_bytes: cache.bytes as u64,
             snapshots: self.snapshots.lock().len() as u64,
             retired_tables: self.retired.lock().tables.len() as u64,
-            value_log_bytes: segments.iter().map(|s| s.bytes).sum(),
+            value_log_bytes: segments.iter().map(|s| s.size).sum(),
             value_log_live_bytes: levels.iter().map(|l| l.value_bytes).sum::<u64>() + in_memtables,
             value_log_segments: segments.len() as u64,
             levels,
         }
+    }
+
+    /// Hits and misses of the block cache.
+    pub fn cache_counts(&self) -> (u64, u64) {
+        let cache = self.shared.cache().stats();
+        (cache.level_0.hits + cache.deeper.hits, cache.level_0.misses + cache.deeper.misses)
     }
 
     /// Roughly how many file bytes the keys of `cf` in `lower..upper` take, value log included, memtables not.
@@ -248,7 +255,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let lower = nokv_formats::KeyRef::new(cf, lower);
         let view = self.view();
         let mut bytes = 0;
-        for table in view.tables.all() {
+        for table in view.tables.tables() {
             let props = &table.meta().props;
             let behind = match upper {
                 Some(upper) => props.smallest.as_ref() >= nokv_formats::KeyRef::new(cf, upper),

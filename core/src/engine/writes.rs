@@ -95,7 +95,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 continue;
             }
             let hot = self.heat.is_hot(op.key);
-            let ptr = self.vlog.append(op.key, op.version, op.value, hot)?;
+            let ptr = self.vlog.append(op.key.cf, op.key.user_key, op.version, op.value, hot)?;
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
         let batch = batch.with_ops(ops);
@@ -131,9 +131,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     fn log_locked(&self, commit: &mut Commit<I>, group: &mut [Member<'_, I>]) -> Result<()> {
         self.check_writable()?;
+        if commit.paused {
+            return Err(Error::Busy("an ingest runs"));
+        }
         let journal = self.journal.as_ref().ok_or(Error::Closed)?;
         if commit.active.memory_bytes() >= self.options.memtable_bytes {
             self.rotate_locked(commit)?;
+            self.signals.work_ready();
         }
         let first = commit.next_seq;
         let mut next = first;
@@ -317,7 +321,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if commit.next_seq.0 == commit.active.first_seq().0 {
             return Ok(());
         }
-        self.rotate_locked(&mut commit)
+        self.rotate_locked(&mut commit)?;
+        drop(commit);
+        self.signals.work_ready();
+        Ok(())
     }
 
     fn rotate_locked(&self, commit: &mut Commit<I>) -> Result<()> {
@@ -338,8 +345,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         sealed.push(commit.active.clone());
         sealed.extend(old.sealed.iter().cloned());
         commit.active = fresh.clone();
-        commit.sealed = sealed.len();
-        self.store_view(View { id: old.id + 1, active: fresh, sealed, tables: old.tables.clone() });
+                self.store_view(View { id: old.id + 1, active: fresh, sealed, tables: old.tables.clone() });
         Ok(())
     }
 

@@ -134,6 +134,11 @@ impl<T: TableInfo> Version<T> {
         self.sources().find(|source| source.table.meta().id == id)
     }
 
+    /// All tables, newest source first.
+    pub fn tables(&self) -> impl Iterator<Item = &T> {
+        self.sources().map(|source| source.table)
+    }
+
     /// How many tables there are.
     pub fn table_count(&self) -> usize {
         self.levels.iter().map(|level| level.ingest.len() + level.tables.len()).sum()

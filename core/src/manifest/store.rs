@@ -72,15 +72,20 @@ impl<V: Vfs> Manifest<V> {
         if probe(&fs, dir)? {
             return Err(Error::InvalidArgument(format!("{dir} holds a database already")));
         }
-        let mut state = ManifestState::default();
         let families = [(CfId::DEFAULT, "default"), (CfId::LOCK, "lock"), (CfId::WRITE, "write")];
-        let mut edits = Vec::from([
-            Edit::Database { id: db_id },
-            Edit::NextFileId { id: 1 },
-            Edit::WalFloor { segment: 1 },
-        ]);
+        let mut edits = Vec::from([Edit::Database { id: db_id }, Edit::NextFileId { id: 1 }]);
         edits.extend(families.map(|(id, name)| Edit::CreateFamily { id, name: name.to_string() }));
-        state.apply(&edits)?;
+        Self::create_with(fs, dir, &edits)
+    }
+
+    /// Makes the database that `edits` say, with `CURRENT` naming it. The files that they name are durable already.
+    ///
+    /// # Errors
+    /// As [`Manifest::create`]; [`Error::InvalidArgument`] for edits that break a rule.
+    pub fn create_with(fs: V, dir: &str, edits: &[Edit]) -> Result<Self> {
+        let mut state = ManifestState::default();
+        state.apply(edits)?;
+        let db_id = state.db_id;
         let mut manifest = Self {
             next_number: next_number(&fs, dir)?,
             fs,
@@ -288,7 +293,7 @@ impl<V: Vfs> Manifest<V> {
     ///
     /// # Errors
     /// After an error the database counts as not closed cleanly.
-    pub fn close_clean(mut self, end: CleanClose) -> Result<()> {
+    pub fn close_clean(&mut self, end: CleanClose) -> Result<()> {
         self.begin_writes()?;
         self.sync()?;
         self.current.clean = Some(CleanClose { manifest_bytes: self.len, manifest_crc: self.crc, ..end });

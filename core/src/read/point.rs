@@ -81,12 +81,6 @@ impl core::fmt::Debug for Value {
     }
 }
 
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
 impl Eq for Value {}
 
 impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Value {

@@ -5,16 +5,23 @@
 
 use alloc::vec::Vec;
 
-use nokv_formats::{KeyRef, Seq};
+use nokv_formats::{KeyRef, Seq, TableMeta};
 
 use crate::error::Result;
 use crate::index::MemIndex;
-use crate::level::Version as TableVersion;
+use crate::level::{TableInfo, Version as TableVersion};
 use crate::memtable::Memtable;
 use crate::read::range_set::RangeSet;
 use crate::sync::Arc;
 use crate::table::Table;
 use crate::vfs::Vfs;
+
+impl<V: Vfs> TableInfo for Arc<Table<V>> {
+    #[inline]
+    fn meta(&self) -> &TableMeta {
+        Table::meta(self)
+    }
+}
 
 /// The tables of the tree.
 pub type Tables<V> = TableVersion<Arc<Table<V>>>;
@@ -54,7 +61,7 @@ impl<V: Vfs, I: MemIndex> View<V, I> {
                 add(&set);
             }
         }
-        for table in self.tables.all() {
+        for table in self.tables.tables() {
             if table.meta().props.range_deletes > 0 {
                 add(&*table.range_set()?);
             }
@@ -84,11 +91,11 @@ impl<V: Vfs, I: MemIndex> View<V, I> {
                 }
             }
             let at = level.tables.partition_point(|t| t.meta().props.largest.as_ref() < key);
-            if let Some(table) = level.tables.get(at)
-                && covers(table, key)
-                && !visit(table)?
-            {
-                return Ok(());
+            // Two where a range delete of the one ends at the first key of the other.
+            for table in level.tables.iter().skip(at).take_while(|t| covers(t, key)) {
+                if !visit(table)? {
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -29,6 +29,12 @@ impl CursorOptions {
     pub const COMPACTION: Self = Self { fill_cache: false, read_ahead: 256 << 10 };
 }
 
+impl Default for CursorOptions {
+    fn default() -> Self {
+        Self::SCAN
+    }
+}
+
 /// A cursor that owns its table. See [`Cursor`].
 pub struct TableCursor<V: Vfs> {
     table: Arc<Table<V>>,

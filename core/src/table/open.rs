@@ -9,7 +9,7 @@ use nokv_formats::block::{Layout, TRAILER_BYTES, unseal};
 use nokv_formats::bytes::Reader;
 use nokv_formats::filter::Filter;
 use nokv_formats::table::{FOOTER_BYTES, Footer, FooterError, Index, decode_range_deletes};
-use nokv_formats::{EntryRef, Malformed, RangeDelete, TableMeta, TableProps, crc};
+use nokv_formats::{KeyRef, EntryRef, Malformed, RangeDelete, TableMeta, TableProps, crc};
 
 use super::TableShared;
 use super::block::{Block, Place};
@@ -17,6 +17,7 @@ use super::compress::Compression;
 use super::lazy::Lazy;
 use crate::error::{Error, IoContext, Result};
 use crate::sync::{AtomicU32, Ordering};
+use crate::read::range_set::RangeSet;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
 
 /// Bytes of one read when a whole file is read.
@@ -38,6 +39,7 @@ pub(super) struct Loaded {
     pub(super) index: Index,
     pub(super) filter: Option<Filter>,
     pub(super) ranges: Arc<[RangeDelete]>,
+    range_set: Arc<RangeSet>,
     memory_bytes: usize,
 }
 
@@ -172,6 +174,31 @@ impl<V: Vfs> Table<V> {
         Ok(self.loaded()?.ranges.clone())
     }
 
+    /// The range deletes, cut into fragments.
+    ///
+    /// # Errors
+    /// Those of the first load.
+    pub fn range_set(&self) -> Result<Arc<RangeSet>> {
+        Ok(self.loaded()?.range_set.clone())
+    }
+
+    /// Which share of the table's data lies in `lower..upper`, by blocks; 1 where it cannot be told.
+    pub fn share_of(&self, lower: KeyRef<'_>, upper: Option<&[u8]>) -> f64 {
+        let Ok(loaded) = self.loaded() else { return 1.0 };
+        let blocks = loaded.index.blocks();
+        if blocks == 0 {
+            return 0.0;
+        }
+        let from = loaded.index.find(lower);
+        let to = upper.map_or(blocks, |upper| loaded.index.find(KeyRef::new(lower.cf, upper)) + 1);
+        to.min(blocks).saturating_sub(from) as f64 / blocks as f64
+    }
+
+    /// Closes its file handle: the file is about to be unlinked.
+    pub(crate) fn forget(&self) {
+        self.shared.files.remove(self.key);
+    }
+
     /// Bytes of memory that index, filter and range deletes hold; 0 before the first use.
     pub fn memory_bytes(&self) -> usize {
         self.loaded.get().map_or(0, |loaded| loaded.memory_bytes)
@@ -231,7 +258,8 @@ impl<V: Vfs> Table<V> {
             ranges.iter().map(|r| size_of::<RangeDelete>() + r.start.len() + r.end.len()).sum::<usize>();
         let memory_bytes =
             index.memory_bytes() + filter.as_ref().map_or(0, Filter::memory_bytes) + ranges_bytes;
-        Ok(Loaded { index, filter, ranges: ranges.into(), memory_bytes })
+        let range_set = Arc::new(RangeSet::of(&ranges));
+        Ok(Loaded { index, filter, ranges: ranges.into(), range_set, memory_bytes })
     }
 
     pub(super) fn file(&self) -> Result<Arc<dyn VfsFile>> {

@@ -255,6 +255,15 @@ impl<V: Vfs> Tail<V> {
         })
     }
 
+    /// Is the active segment half full, and no next one there?
+    pub fn wants_next(&self) -> bool {
+        let half_full = {
+            let state = self.state.lock();
+            state.dead.is_none() && !state.closed && state.room() < state.active.segment.capacity / 2
+        };
+        half_full && self.next.try_lock().is_some_and(|next| next.is_empty())
+    }
+
     /// Makes the next segment ahead of time. Does nothing if it is there.
     pub fn prepare_next(&self) -> Result<bool> {
         self.state.lock().alive()?;

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use nokv_core::engine::{Engine, Member, Stall, Ticket};
 use nokv_core::formats::Seq;
-use nokv_core::{Error, MemIndex, Result, Vfs};
 use nokv_core::write::WriteBatch;
+use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::signals::HostSignals;
@@ -101,6 +101,13 @@ impl<I: MemIndex> CommitQueue<I> {
         };
         let last = finish(engine, signals, &request.batch, &ticket, sync)?;
         Ok((last, batch))
+    }
+
+    /// Waits until every batch that was logged is applied, and keeps new ones out for ever.
+    pub(crate) fn shut<V: Vfs>(&self, engine: &Engine<V, I>, signals: &HostSignals) {
+        let leadership = self.leader.lock();
+        signals.wait_published(|| engine.is_drained());
+        drop(leadership);
     }
 
     /// Logs the own batch and those that wait.

@@ -184,8 +184,7 @@ impl<V: Vfs, I: MemIndex> Iterator for InternalIter<V, I> {
     type Item = Result<InternalEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let moved =
-            if std::mem::take(&mut self.fresh) { self.scan.seek_first() } else { self.scan.next() };
+        let moved = if std::mem::take(&mut self.fresh) { self.scan.seek_first() } else { self.scan.next() };
         if let Err(error) = moved {
             return Some(Err(error));
         }

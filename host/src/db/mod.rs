@@ -219,11 +219,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
         let signals = Arc::new(HostSignals::new(options.background_bytes_per_second));
-        let environment = Environment {
-            clock,
-            heat: Arc::new(NoHeat),
-            signals: signals.clone() as Arc<dyn Signals>,
-        };
+        let environment =
+            Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
         let workers = if options.read_only {
             None
@@ -570,14 +567,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             }
             lower = lower.max(prefix);
         }
-        let cursor = if options.no_cache { CursorOptions::background() } else { CursorOptions::default() };
-        let scan = self.inner.engine.scan(
-            options.cf,
-            &lower,
-            upper.as_deref(),
-            snapshot.map(|s| &s.0),
-            cursor,
-        )?;
+        let cursor = if options.no_cache { CursorOptions::COMPACTION } else { CursorOptions::default() };
+        let scan =
+            self.inner.engine.scan(options.cf, &lower, upper.as_deref(), snapshot.map(|s| &s.0), cursor)?;
         Ok(Iter::new(self.inner.engine.clone(), scan, options.key_only, options.reverse))
     }
 
@@ -587,7 +579,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// [`Error::Closed`].
     pub fn internal_iter(&self) -> Result<InternalIter<V, I>> {
         self.check(CfId::DEFAULT)?;
-        Ok(InternalIter::new(self.inner.engine.internal_scan(CursorOptions::background())?))
+        Ok(InternalIter::new(self.inner.engine.internal_scan(CursorOptions::COMPACTION)?))
     }
 
     // ---- families ----

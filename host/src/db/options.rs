@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nokv_core::clock::Clock;
-use nokv_core::compact::pick::PickOptions;
+use nokv_core::compact::PickOptions;
 use nokv_core::engine::EngineOptions;
 use nokv_core::table::{Compression, TableOptions};
 use nokv_core::{Error, Result};
@@ -59,7 +59,7 @@ pub struct Options {
     /// Size of a data block before compression.
     pub block_bytes: usize,
     /// Filter bits per user key; 0 = no filter.
-    pub bloom_bits_per_key: usize,
+    pub bloom_bits_per_key: u32,
     /// Compression of tables below level 0.
     pub compression: Compression,
     /// A compaction closes its output tables at this size.
@@ -183,17 +183,16 @@ impl Options {
             table: TableOptions {
                 block_bytes: self.block_bytes,
                 bloom_bits_per_key: self.bloom_bits_per_key,
-                ..TableOptions::default()
+                ..TableOptions::new(nokv_core::formats::vlog::record_len)
             },
             compression: self.compression,
             table_bytes: self.table_bytes,
             block_cache_bytes: self.block_cache_bytes,
             open_files_max: self.open_files_max,
             pick: PickOptions {
-                level0_tables: self.level0_compaction_tables,
+                l0_tables: self.level0_compaction_tables,
                 base_bytes: self.level_base_bytes,
                 multiplier: self.level_multiplier,
-                table_bytes: self.table_bytes,
                 ..PickOptions::default()
             },
             level0_slowdown_tables: self.level0_slowdown_tables,

@@ -138,8 +138,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             compaction_written_bytes: e.compaction_written_bytes,
             dropped_entries: e.dropped_entries,
             background_errors: e.background_errors,
-            compaction_score: scores.0,
-            compaction_debt_bytes: scores.1,
+            compaction_score: scores.level.iter().chain(&scores.ingest).max().copied().unwrap_or(0) as f64
+                / 1000.0,
+            compaction_debt_bytes: scores.debt_bytes,
             gc_runs: e.gc_runs,
             gc_segments: e.gc_segments,
             published_seq: e.published.0,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nokv_core::formats::{CfId, KeyRef, KeyBuf, Seq, Version};
+use nokv_core::formats::{CfId, KeyBuf, KeyRef, Seq, Version};
 use nokv_core::read::point::Value;
 use nokv_core::write::WriteBatch;
-use nokv_core::{Error, MemIndex, Result, Vfs};
+use nokv_core::{MemIndex, Result, Vfs};
 
 use super::{Db, Snapshot, WriteOptions};
 

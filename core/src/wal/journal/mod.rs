@@ -299,6 +299,11 @@ impl<V: Vfs> Journal<V> {
         self.tail.seal_rotated()
     }
 
+    /// Is it time for [`Journal::prepare_next`]: is the active segment half full, and no next one there?
+    pub fn wants_next(&self) -> bool {
+        self.tail.wants_next()
+    }
+
     /// Background step: makes the next segment ahead of time, so that an append need not. False if it is there.
     ///
     /// # Errors

@@ -43,6 +43,9 @@ pub struct RecoverFrom {
     pub floor_segment: u32,
     /// What [`Journal::seal_for_close`] gave, if the database was closed cleanly and not opened since.
     pub clean_end: Option<Position>,
+    /// A record from which on nothing counts, though it is whole: the prefix ends before it. Only behind the last
+    /// durable mark; before it, it is rot.
+    pub end_before: Option<Position>,
 }
 
 /// What recovery removed behind the last durable mark.
@@ -96,6 +99,7 @@ struct Walk {
     /// Number of the next record; `None` until one was seen.
     expected: Option<u64>,
     partial: Option<Partial>,
+    end_before: Option<Position>,
     /// Where the chain is.
     at: Position,
     broken: Option<Broken>,
@@ -218,6 +222,11 @@ impl Walk {
             loop {
                 let at = Position { segment: number, offset: scanner.offset() as u64 };
                 match scanner.step() {
+                    Found::Record(_) if self.end_before == Some(at) => {
+                        self.break_at(at, "the value that a pointer of this record names");
+                        behind_from = at.offset as usize;
+                        break;
+                    }
                     Found::Record(frame) => {
                         let end = Position { segment: number, offset: frame.end };
                         if let Err(what) = self.link(frame.payload, at, end, s.entries + 1, visit)? {
@@ -301,6 +310,7 @@ fn walk<V: Vfs>(
     let floor = Position::start_of(from.floor_segment);
     let mut walk = Walk {
         db_id: config.db_id,
+        end_before: from.end_before,
         expected: None,
         partial: None,
         at: floor,

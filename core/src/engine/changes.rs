@@ -1,0 +1,70 @@
+//! The writes after a seq, as the log still has them: for followers that keep up.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use nokv_formats::Seq;
+use nokv_formats::batch::Ops;
+use nokv_formats::envelope::SECTION_BATCH;
+
+use crate::engine::{Engine, WAL_DIR};
+use crate::error::{Error, Result};
+use crate::index::MemIndex;
+use crate::vfs::Vfs;
+use crate::wal::{JournalConfig, JournalRecord, RecoverFrom, replay_read_only};
+use crate::write::WriteBatch;
+
+impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    /// Logged writes after `since`, up to what is published now, in commit order, each record with the seq of its
+    /// first operation. Values in the value log stand as pointers. Batches without a log record are not there.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the log does not go back to `since` any more: start from a checkpoint.
+    pub fn changes_since(&self, since: Seq) -> Result<Vec<(Seq, WriteBatch)>> {
+        self.check_open()?;
+        let Some(journal) = &self.journal else {
+            return Err(Error::InvalidArgument("a read-only database has no log to follow".to_string()));
+        };
+        let published = self.published();
+        if since >= published {
+            return Ok(Vec::new());
+        }
+        // Nothing is released meanwhile.
+        let install = self.install.lock();
+        let floor_segment = journal.segments().first().map_or(0, |s| s.number);
+        let config =
+            JournalConfig { segment_bytes: self.options.wal_segment_bytes / 8 * 8, db_id: self.database_id };
+        let from = RecoverFrom { floor_segment, clean_end: None, end_before: None };
+        let mut changes: Vec<(Seq, WriteBatch)> = Vec::new();
+        let mut oldest: Option<Seq> = None;
+        let mut visit = |record: JournalRecord<'_>| {
+            oldest.get_or_insert(record.first_seq);
+            let mut seq = record.first_seq;
+            let mut batch = WriteBatch::new();
+            let mut first = None;
+            for section in record.sections() {
+                let section = section.map_err(|m| Error::malformed("log record", record.start.offset, m))?;
+                if section.kind != SECTION_BATCH {
+                    continue;
+                }
+                for op in Ops::new(section.bytes) {
+                    let op = op.map_err(|m| Error::malformed("log record", record.start.offset, m))?;
+                    if seq > since && seq <= published {
+                        first.get_or_insert(seq);
+                        batch.push(&op)?;
+                    }
+                    seq = Seq(seq.0 + 1);
+                }
+            }
+            changes.extend(first.map(|first| (first, batch)));
+            Ok(())
+        };
+        replay_read_only(&self.fs, &self.path(WAL_DIR), config, from, &mut visit)?;
+        drop(install);
+        // A log that was released starts behind what was asked for.
+        match oldest {
+            Some(oldest) if oldest.0 <= since.0 + 1 => Ok(changes),
+            _ => Err(Error::InvalidArgument(alloc::format!("the log does not go back to seq {since}"))),
+        }
+    }
+}
