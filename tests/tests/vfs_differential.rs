@@ -216,8 +216,6 @@ fn std_fs(dir: &str) -> StdFs {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn memory_and_files_agree(steps in proptest::collection::vec(step(), 1..120)) {
         let dir = tempfile::tempdir().unwrap();

@@ -384,10 +384,10 @@ impl Disk {
         let durable = self.dirs.values().flat_map(|dir| dir.durable.values().copied());
         let pending = self.names.iter().flat_map(|op| &op.parts).filter_map(|part| part.node);
         for node in durable.chain(pending) {
-            if let Node::File(id) = node {
-                if gone.remove(&id) {
-                    self.orphans.insert(id);
-                }
+            if let Node::File(id) = node
+                && gone.remove(&id)
+            {
+                self.orphans.insert(id);
             }
         }
         for id in gone {

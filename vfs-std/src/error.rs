@@ -15,9 +15,14 @@ fn kind_of(errno: Errno) -> IoErrorKind {
         Errno::MFILE | Errno::NFILE => IoErrorKind::TooManyFiles,
         Errno::AGAIN => IoErrorKind::WouldBlock,
         Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK => IoErrorKind::Unsupported,
-        Errno::INVAL | Errno::ISDIR | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::FBIG => {
-            IoErrorKind::InvalidInput
-        }
+        // A directory stands where a file was meant, or the other way round, or the path makes no sense.
+        Errno::NOTEMPTY
+        | Errno::INVAL
+        | Errno::ISDIR
+        | Errno::NOTDIR
+        | Errno::NAMETOOLONG
+        | Errno::LOOP
+        | Errno::FBIG => IoErrorKind::InvalidInput,
         _ => IoErrorKind::Other,
     }
 }

@@ -13,6 +13,8 @@ mod fs;
 mod lock;
 #[cfg(all(feature = "mmap", target_os = "linux"))]
 mod map;
+#[cfg(test)]
+mod tests;
 
 pub use file::StdFile;
 pub use fs::StdFs;

@@ -76,7 +76,8 @@ impl VfsMap for StdMap {
 
     fn load(&self, offset: u64, buf: &mut [u8]) {
         let place = self.place(offset, buf.len());
-        // SAFETY: as in `store`, with source and target exchanged; `buf` is exclusively ours.
+        // SAFETY: as in `store`, with source and target exchanged; `buf` is exclusively ours. Callers load bytes
+        // that nobody stores at the same time: they read behind a published position.
         unsafe { core::ptr::copy_nonoverlapping(place.cast_const(), buf.as_mut_ptr(), buf.len()) }
     }
 

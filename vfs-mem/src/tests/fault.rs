@@ -47,7 +47,7 @@ fn every_operation_can_fail_once() {
 #[test]
 fn rules_pick_by_path_and_count_and_may_stick() {
     let fs = FaultFs::new(MemFs::new());
-    let (wal, table) = (fs.create("db/x".trim_start_matches("db/")).unwrap(), fs.create("t.sst").unwrap());
+    let (wal, table) = (fs.create("1.wal").unwrap(), fs.create("t.sst").unwrap());
     fs.add_rule(Rule::new(Op::Write, IoErrorKind::Other).path(".sst").skip(2).sticky().code(5));
     for _ in 0..4 {
         wal.write_at(b"x", 0).unwrap();
