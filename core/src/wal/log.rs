@@ -160,6 +160,8 @@ impl<V: Vfs> Log<V> {
                 (segment, Some(damage), behind)
             }
         };
+        // ORDER: a name that a stopped process had not made durable yet is, before anything depends on it.
+        fs.sync_dir(dir).at("sync_dir", dir)?;
         if let Some(damage) = damage {
             report.cut_at = Some(Position { segment, offset: damage.offset });
             report.cut_what = Some(damage.what);

@@ -296,15 +296,16 @@ impl<V: Vfs> Tail<V> {
         self.flush_to_end(false).map(|(end, _)| end)
     }
 
-    /// Seals what was rotated, so that the next sync need not.
+    /// Seals what was rotated, so that the next sync need not. Data up to the end is flushed with it: a seal claims
+    /// durability, and a claim may not end inside a batch that goes on in the next segment.
     pub fn seal_rotated(&self) -> Result<()> {
         let _one_at_a_time = self.flush.lock();
-        let rotated = {
+        let nothing_to_do = {
             let state = self.state.lock();
             state.alive()?;
-            state.rotated.clone()
+            state.rotated.is_empty()
         };
-        self.seal_all(rotated)
+        if nothing_to_do { Ok(()) } else { self.flush_to_end(false).map(|_| ()) }
     }
 
     /// Syncs, seals the active segment too if `seal` says so and it has records, and takes no more records.
@@ -333,8 +334,11 @@ impl<V: Vfs> Tail<V> {
             }
             (state.rotated.clone(), state.active.clone(), state.end())
         };
+        // ORDER: all data, then the seals, then the durable position; so no claim ends inside a batch.
+        for old in rotated.iter().chain([&active]) {
+            self.poison(old.segment.flush(old.end))?;
+        }
         self.seal_all(rotated)?;
-        self.poison(active.segment.flush(active.end))?;
         self.advance_durable(end);
         // ORDER: the write offset is a proof of durability, so it comes after the flush.
         if active.entries > 0 {
@@ -361,7 +365,6 @@ impl<V: Vfs> Tail<V> {
 
     fn seal_one(&self, old: &Rotated<V>) -> Result<()> {
         self.poison(old.segment.seal(old.end, old.entries, self.config.now_ns()))?;
-        self.advance_durable(Position { segment: old.segment.number, offset: old.end });
         if self.config.write_index {
             write_index(&self.fs, &self.config, old.segment.number)?;
         }
