@@ -24,7 +24,7 @@ use super::survey::{
 use super::tail::{Config, Rotated, State, Tail, index_of, remove_segment};
 use crate::clock::Clock;
 use crate::error::{Error, IoContext, Result};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 /// Name of the lock file in a log's directory.
@@ -98,6 +98,8 @@ pub struct Log<V: Vfs> {
     pub(crate) ext: String,
     pub(crate) mode: Mode<V>,
     report: OpenReport,
+    /// The file that [`Log::read`] used last.
+    last_read: Mutex<Option<(u32, Arc<V::File>)>>,
 }
 
 impl<V: Vfs> Log<V> {
@@ -128,7 +130,7 @@ impl<V: Vfs> Log<V> {
         };
         let segments = surveyed.iter().map(Surveyed::info).collect();
         let mode = Mode::Reading { segments, damage };
-        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report })
+        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report, last_read: Mutex::new(None) })
     }
 
     fn open_writing(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
@@ -180,7 +182,7 @@ impl<V: Vfs> Log<V> {
         let (active, settled) = resume(&fs, &config, surveyed, options.create)?;
         let tail = Tail::new(fs.clone(), config, active, settled);
         let mode = Mode::Writing { tail, _lock: lock };
-        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report })
+        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report, last_read: Mutex::new(None) })
     }
 
     /// What opening found and did.
@@ -329,9 +331,22 @@ impl<V: Vfs> Log<V> {
             return Err(Error::InvalidArgument(alloc::format!("no record at {position}")));
         }
         let path = join(&self.dir, &segment_file_name(position.segment, &self.ext));
-        let file = self.fs.open(&path, OpenMode::Read).at("open", &path)?;
+        let cached = self
+            .last_read
+            .lock()
+            .as_ref()
+            .filter(|(n, _)| *n == position.segment)
+            .map(|(_, f)| Arc::clone(f));
+        let file = match cached {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(self.fs.open(&path, OpenMode::Read).at("open", &path)?);
+                *self.last_read.lock() = Some((position.segment, Arc::clone(&file)));
+                file
+            }
+        };
         let mut buf = Vec::new();
-        let payload = read_frame(&file, &path, position.offset, extent.end, &mut buf)?;
+        let payload = read_frame(&*file, &path, position.offset, extent.end, &mut buf)?;
         Ok(buf.get(payload).unwrap_or_default().to_vec())
     }
 
@@ -355,9 +370,20 @@ impl<V: Vfs> Log<V> {
         Ok(LogReader::new(self, Some(Position { offset: position.offset.saturating_add(len), ..position })))
     }
 
+    /// Numbers of the oldest and the newest segment.
+    pub(crate) fn bounds(&self) -> Option<(u32, u32)> {
+        match &self.mode {
+            Mode::Writing { tail, .. } => {
+                let state = tail.state();
+                Some((state.first_number(), state.end().segment))
+            }
+            Mode::Reading { segments, .. } => Some((segments.first()?.number, segments.last()?.number)),
+        }
+    }
+
     pub(crate) fn extent(&self, segment: u32) -> Option<SegmentInfo> {
         match &self.mode {
-            Mode::Writing { tail, .. } => tail.state().infos().find(|i| i.number == segment),
+            Mode::Writing { tail, .. } => tail.state().info_of(segment),
             Mode::Reading { segments, .. } => segments.iter().find(|i| i.number == segment).cloned(),
         }
     }

@@ -123,6 +123,26 @@ impl<V: Vfs> State<V> {
         self.closed || self.dead.is_some()
     }
 
+    /// One segment, without looking at the others.
+    pub fn info_of(&self, number: u32) -> Option<SegmentInfo> {
+        if number == self.active.segment.number {
+            return Some(self.active.info());
+        }
+        if let Some(rotated) = self.rotated.iter().find(|r| r.segment.number == number) {
+            return Some(rotated.info());
+        }
+        self.settled
+            .binary_search_by_key(&number, |i| i.number)
+            .ok()
+            .and_then(|i| self.settled.get(i).cloned())
+    }
+
+    /// Number of the oldest segment.
+    pub fn first_number(&self) -> u32 {
+        let rotated = self.rotated.front().unwrap_or(&self.active).segment.number;
+        self.settled.front().map_or(rotated, |i| i.number)
+    }
+
     pub fn infos(&self) -> impl Iterator<Item = SegmentInfo> {
         self.settled
             .iter()
@@ -366,7 +386,9 @@ impl<V: Vfs> Tail<V> {
     fn seal_one(&self, old: &Rotated<V>) -> Result<()> {
         self.poison(old.segment.seal(old.end, old.entries, self.config.now_ns()))?;
         if self.config.write_index {
-            write_index(&self.fs, &self.config, old.segment.number)?;
+            // The index can be rebuilt from the records at any time: failing to write it loses nothing, and no
+            // reader believes one that is wrong.
+            let _ = write_index(&self.fs, &self.config, old.segment.number);
         }
         Ok(())
     }
