@@ -7,6 +7,7 @@
 //! 2. Opening for reading writes nothing. Opening for writing changes nothing when it refuses.
 //! 3. Opening for writing durably zeros what lies behind the last record before it takes new ones.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -87,7 +88,7 @@ pub struct OpenReport {
 }
 
 pub(crate) enum Mode<V: Vfs> {
-    Writing { tail: Tail<V>, _lock: V::Lock },
+    Writing { tail: Box<Tail<V>>, _lock: V::Lock },
     Reading { segments: Vec<SegmentInfo>, damage: Option<(u32, Damage, u64)> },
 }
 
@@ -135,7 +136,7 @@ impl<V: Vfs> Log<V> {
 
     fn open_writing(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         let minimum = (HEADER_BYTES + FRAME_OVERHEAD_BYTES) as u64;
-        if options.segment_bytes < minimum || options.segment_bytes % 8 != 0 {
+        if options.segment_bytes < minimum || !options.segment_bytes.is_multiple_of(8) {
             return Err(Error::InvalidArgument(
                 "a segment size must be a multiple of 8 of at least 80 bytes".into(),
             ));
@@ -180,7 +181,7 @@ impl<V: Vfs> Log<V> {
             clock: options.clock,
         };
         let (active, settled) = resume(&fs, &config, surveyed, options.create)?;
-        let tail = Tail::new(fs.clone(), config, active, settled);
+        let tail = Box::new(Tail::new(fs.clone(), config, active, settled));
         let mode = Mode::Writing { tail, _lock: lock };
         Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report, last_read: Mutex::new(None) })
     }
@@ -271,7 +272,7 @@ impl<V: Vfs> Log<V> {
 
     /// Up to where the log is durable.
     pub fn durable(&self) -> Option<Position> {
-        self.tail().ok().map(Tail::durable)
+        self.tail().ok().map(|tail| tail.durable())
     }
 
     /// Removes the segments before `segment`, never the active one; gives the bytes of their files.
@@ -326,7 +327,9 @@ impl<V: Vfs> Log<V> {
         let Some(extent) = self.extent(position.segment) else {
             return Err(Error::InvalidArgument(alloc::format!("no segment {} in the log", position.segment)));
         };
-        if position.offset < HEADER_BYTES as u64 || position.offset >= extent.end || position.offset % 8 != 0
+        if position.offset < HEADER_BYTES as u64
+            || position.offset >= extent.end
+            || !position.offset.is_multiple_of(8)
         {
             return Err(Error::InvalidArgument(alloc::format!("no record at {position}")));
         }
@@ -435,6 +438,7 @@ pub(crate) fn rebuild_headers(surveyed: &mut [Surveyed], marker: u32) -> OpenRep
             report.headers_rebuilt.push(s.number);
             let index = follows.unwrap_or(s.raw_first_index);
             s.header = Ok(SegmentHeader::new(0, index, marker));
+            s.header_rebuilt = true;
         }
         follows = s.header.as_ref().ok().map(|h| match h.first_log_index {
             0 => 0,

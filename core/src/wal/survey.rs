@@ -106,6 +106,8 @@ pub(crate) struct Surveyed {
     pub file_bytes: u64,
     pub links: u32,
     pub header: core::result::Result<SegmentHeader, Malformed>,
+    /// Was the header damaged, and made up from the records?
+    pub header_rebuilt: bool,
     /// The header's first log index as it stands, checked or not.
     pub raw_first_index: u64,
     pub end: u64,
@@ -154,6 +156,7 @@ pub(crate) fn survey_segment<V: Vfs>(
         file_bytes: found.file_bytes,
         links: found.links,
         header: Err(Malformed::new(0, "a segment header of 64 bytes")),
+        header_rebuilt: false,
         raw_first_index: 0,
         end: HEADER_BYTES as u64,
         entries: 0,
@@ -236,7 +239,8 @@ pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
         let behind = damage.behind.saturating_add(later);
         let segment = s.number;
         let before_claim = Position { segment, offset: damage.offset } < claim;
-        let is_torn = !s.is_sealed() && (behind == 0 || (claim != Position::default() && !before_claim));
+        // A rebuilt header claims nothing, which is not the same as claiming that nothing was durable.
+        let is_torn = !s.is_sealed() && (behind == 0 || !(s.header_rebuilt || before_claim));
         return if is_torn {
             Verdict::Torn { segment, damage, behind }
         } else {

@@ -338,6 +338,7 @@ fn walk<V: Vfs>(
             file_bytes: found.file_bytes,
             links: found.links,
             header,
+            header_rebuilt: false,
             raw_first_index: 0,
             end: HEADER_BYTES as u64,
             entries: 0,
