@@ -25,7 +25,7 @@ use super::survey::{
 use super::tail::{Config, Rotated, State, Tail, index_of, remove_segment};
 use crate::clock::Clock;
 use crate::error::{Error, IoContext, Result};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 /// Name of the lock file in a log's directory.
@@ -205,8 +205,7 @@ impl<V: Vfs> Log<V> {
     /// A payload larger than a segment; a full disk (clean); or a failed write, after which the log is dead.
     pub fn append(&self, payload: &[u8], log_index: u64) -> Result<Position> {
         let tail = self.tail()?;
-        let mut state = tail.state();
-        append_one(tail, &mut state, payload, log_index)
+        place(tail, tail.state(), payload, log_index).map(|(_, position)| position)
     }
 
     /// Appends records in order, over as many segments as it takes; `first_log_index` is that of the first.
@@ -220,7 +219,9 @@ impl<V: Vfs> Log<V> {
         let mut positions = Vec::with_capacity(payloads.len());
         for (i, payload) in payloads.iter().enumerate() {
             let index = if first_log_index == 0 { 0 } else { first_log_index.saturating_add(i as u64) };
-            positions.push(append_one(tail, &mut state, payload, index)?);
+            let (next, position) = place(tail, state, payload, index)?;
+            state = next;
+            positions.push(position);
         }
         Ok(positions)
     }
@@ -534,26 +535,45 @@ fn following_index<V: Vfs>(state: &State<V>) -> u64 {
     }
 }
 
-fn append_one<V: Vfs>(
-    tail: &Tail<V>,
-    state: &mut State<V>,
+/// Stores one record, in a new segment where its index or length asks for one.
+///
+/// A power cut may take the end of a segment that is not sealed yet and leave the next one. Where the log indexes go
+/// on, the next header shows that; where they do not (or there are none) the old segment is sealed first.
+fn place<'t, V: Vfs>(
+    tail: &'t Tail<V>,
+    mut state: MutexGuard<'t, State<V>>,
     payload: &[u8],
     log_index: u64,
-) -> Result<Position> {
-    state.alive()?;
-    let largest = tail.config.segment_bytes.max(state.active.segment.capacity) - HEADER_BYTES as u64;
-    let Some(len) = frame_len(payload.len()).map(|n| n as u64).filter(|n| *n <= largest) else {
-        return Err(Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit: largest });
-    };
-    if following_index(state) != log_index || len > state.room() {
-        tail.rotate(state, log_index)?;
-        if len > state.room() {
-            return Err(Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit: state.room() });
+) -> Result<(MutexGuard<'t, State<V>>, Position)> {
+    loop {
+        state.alive()?;
+        let largest = tail.config.segment_bytes.max(state.active.segment.capacity) - HEADER_BYTES as u64;
+        let too_large = |limit| Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit };
+        let len = frame_len(payload.len()).map_or(u64::MAX, |n| n as u64);
+        if len > largest {
+            return Err(too_large(largest));
         }
+        let follows = following_index(&state);
+        let goes_on = log_index != 0 && follows == log_index;
+        if state.active.entries == 0 && !goes_on && !state.rotated.is_empty() {
+            drop(state);
+            tail.seal_rotated()?;
+            state = tail.state();
+            continue;
+        }
+        if follows != log_index || len > state.room() {
+            if state.active.entries != 0 && !goes_on {
+                tail.rotate(&mut state, follows)?;
+                continue;
+            }
+            tail.rotate(&mut state, log_index)?;
+            if len > state.room() {
+                return Err(too_large(state.room()));
+            }
+        }
+        state.frame.clear();
+        encode_frame(payload, &mut state.frame);
+        let position = state.store_frame()?;
+        return Ok((state, position));
     }
-    state.frame.clear();
-    let mut frame = core::mem::take(&mut state.frame);
-    encode_frame(payload, &mut frame);
-    state.frame = frame;
-    state.store_frame()
 }

@@ -209,6 +209,18 @@ fn short_of_header(s: &Surveyed) -> Option<Damage> {
     wrong.then_some(Damage { offset: s.end, what, behind: 0 })
 }
 
+/// Records missing between a segment that was not sealed and the next: its log indexes say so.
+fn lost_end(s: &Surveyed, next: Option<&Surveyed>) -> Option<Damage> {
+    let (first, next_first) = (s.info().first_log_index, next?.info().first_log_index);
+    let follows = first.saturating_add(s.entries);
+    let is_lost = !s.is_sealed() && first != 0 && next_first != 0 && next_first != follows;
+    is_lost.then_some(Damage {
+        offset: s.end,
+        what: "records up to the start of the next segment",
+        behind: 0,
+    })
+}
+
 /// Where a log's records end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -235,7 +247,7 @@ pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
             return Verdict::Rot { segment, damage, behind: later.saturating_add(s.entries) };
         }
         previous = Some(s.number);
-        let Some(damage) = s.damage.clone() else { continue };
+        let Some(damage) = s.damage.clone().or_else(|| lost_end(s, segments.get(i + 1))) else { continue };
         let behind = damage.behind.saturating_add(later);
         let segment = s.number;
         let before_claim = Position { segment, offset: damage.offset } < claim;
