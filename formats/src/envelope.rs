@@ -56,7 +56,7 @@ struct Stored {
     durable_offset: U64,
 }
 
-const _: () = assert!(size_of::<Stored>() == ENVELOPE_BYTES && ENVELOPE_BYTES % 8 == 0);
+const _: () = assert!(size_of::<Stored>() == ENVELOPE_BYTES && ENVELOPE_BYTES.is_multiple_of(8));
 
 /// What stands in front of a record's chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

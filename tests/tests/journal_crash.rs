@@ -330,3 +330,73 @@ fn a_failed_sync_is_for_good() {
     assert!(journal.sync().is_err());
     assert!(append(&journal, 3).is_err());
 }
+
+#[test]
+fn appends_go_on_while_a_sync_flushes() {
+    let fs = MemFs::new();
+    let journal = Arc::new(filled(&fs, 3));
+    let appended = Arc::new(AtomicUsize::new(0));
+    let hook = {
+        let (journal, appended) = (Arc::clone(&journal), Arc::clone(&appended));
+        move |_: u64, op: &str, _: &str| {
+            // The flush is about to run: an append that needed its lock would never end.
+            if op == "flush" && appended.fetch_add(1, Ordering::SeqCst) == 0 {
+                append(&journal, 4).unwrap();
+            }
+        }
+    };
+    let before = journal.end();
+    fs.set_call_hook(Box::new(hook));
+    let durable = journal.sync().unwrap();
+    fs.clear_call_hook();
+    assert!(appended.load(Ordering::SeqCst) > 0);
+    assert_eq!(durable, before, "a sync claims what was there when it began");
+    assert!(journal.end() > before);
+}
+
+#[test]
+fn a_covered_sync_flushes_nothing() {
+    let fs = MemFs::new();
+    let journal = filled(&fs, 3);
+    journal.sync().unwrap();
+    let calls = fs.calls();
+    assert_eq!(journal.sync().unwrap(), journal.end());
+    assert_eq!(fs.calls(), calls);
+}
+
+#[test]
+fn whatever_sync_fails_nothing_acknowledged_is_lost() {
+    for model in [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted] {
+        for skip in 0.. {
+            let fs = MemFs::new();
+            let journal = Journal::create(&fs, "wal", CONFIG, 1).unwrap();
+            fs.set_sync_fault(Some(SyncFault { path: String::new(), skip, sticky: false, model }));
+            let (mut acknowledged, mut appended, mut failed) = (0, 0, false);
+            for i in 1..=24u64 {
+                appended = i as usize;
+                let step = append(&journal, i).and_then(|_| match i % 5 {
+                    0 => journal.sync().map(|_| acknowledged = i as usize),
+                    2 => journal.prepare_next().map(|_| ()),
+                    3 => journal.maintain(),
+                    _ => Ok(()),
+                });
+                if step.is_err() {
+                    failed = true;
+                    assert!(append(&journal, i + 1).is_err(), "{model:?} {skip}: not dead");
+                    assert!(journal.sync().is_err(), "{model:?} {skip}: a sync was retried");
+                    break;
+                }
+            }
+            for (n, image) in IMAGES.into_iter().enumerate() {
+                let image = fs.crash_clone(skip * 10 + n as u64, CrashMode::Hostile, image);
+                let what = format!("{model:?}, sync {skip} failed");
+                let (_, _, seen) = recover(&image, FROM).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_prefix(&seen, acknowledged, appended, &what);
+            }
+            if !failed {
+                assert!(skip > 20);
+                break;
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! 2. Opening for reading writes nothing. Opening for writing changes nothing when it refuses.
 //! 3. Opening for writing durably zeros what lies behind the last record before it takes new ones.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,7 +25,7 @@ use super::survey::{
 use super::tail::{Config, Rotated, State, Tail, index_of, remove_segment};
 use crate::clock::Clock;
 use crate::error::{Error, IoContext, Result};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 /// Name of the lock file in a log's directory.
@@ -87,7 +88,7 @@ pub struct OpenReport {
 }
 
 pub(crate) enum Mode<V: Vfs> {
-    Writing { tail: Tail<V>, _lock: V::Lock },
+    Writing { tail: Box<Tail<V>>, _lock: V::Lock },
     Reading { segments: Vec<SegmentInfo>, damage: Option<(u32, Damage, u64)> },
 }
 
@@ -98,6 +99,8 @@ pub struct Log<V: Vfs> {
     pub(crate) ext: String,
     pub(crate) mode: Mode<V>,
     report: OpenReport,
+    /// The file that [`Log::read`] used last.
+    last_read: Mutex<Option<(u32, Arc<V::File>)>>,
 }
 
 impl<V: Vfs> Log<V> {
@@ -128,12 +131,12 @@ impl<V: Vfs> Log<V> {
         };
         let segments = surveyed.iter().map(Surveyed::info).collect();
         let mode = Mode::Reading { segments, damage };
-        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report })
+        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report, last_read: Mutex::new(None) })
     }
 
     fn open_writing(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         let minimum = (HEADER_BYTES + FRAME_OVERHEAD_BYTES) as u64;
-        if options.segment_bytes < minimum || options.segment_bytes % 8 != 0 {
+        if options.segment_bytes < minimum || !options.segment_bytes.is_multiple_of(8) {
             return Err(Error::InvalidArgument(
                 "a segment size must be a multiple of 8 of at least 80 bytes".into(),
             ));
@@ -160,6 +163,8 @@ impl<V: Vfs> Log<V> {
                 (segment, Some(damage), behind)
             }
         };
+        // ORDER: a name that a stopped process had not made durable yet is, before anything depends on it.
+        fs.sync_dir(dir).at("sync_dir", dir)?;
         if let Some(damage) = damage {
             report.cut_at = Some(Position { segment, offset: damage.offset });
             report.cut_what = Some(damage.what);
@@ -176,9 +181,9 @@ impl<V: Vfs> Log<V> {
             clock: options.clock,
         };
         let (active, settled) = resume(&fs, &config, surveyed, options.create)?;
-        let tail = Tail::new(fs.clone(), config, active, settled);
+        let tail = Box::new(Tail::new(fs.clone(), config, active, settled));
         let mode = Mode::Writing { tail, _lock: lock };
-        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report })
+        Ok(Self { fs, dir: dir.to_string(), ext: options.ext, mode, report, last_read: Mutex::new(None) })
     }
 
     /// What opening found and did.
@@ -200,8 +205,7 @@ impl<V: Vfs> Log<V> {
     /// A payload larger than a segment; a full disk (clean); or a failed write, after which the log is dead.
     pub fn append(&self, payload: &[u8], log_index: u64) -> Result<Position> {
         let tail = self.tail()?;
-        let mut state = tail.state();
-        append_one(tail, &mut state, payload, log_index)
+        place(tail, tail.state(), payload, log_index).map(|(_, position)| position)
     }
 
     /// Appends records in order, over as many segments as it takes; `first_log_index` is that of the first.
@@ -215,7 +219,9 @@ impl<V: Vfs> Log<V> {
         let mut positions = Vec::with_capacity(payloads.len());
         for (i, payload) in payloads.iter().enumerate() {
             let index = if first_log_index == 0 { 0 } else { first_log_index.saturating_add(i as u64) };
-            positions.push(append_one(tail, &mut state, payload, index)?);
+            let (next, position) = place(tail, state, payload, index)?;
+            state = next;
+            positions.push(position);
         }
         Ok(positions)
     }
@@ -267,7 +273,7 @@ impl<V: Vfs> Log<V> {
 
     /// Up to where the log is durable.
     pub fn durable(&self) -> Option<Position> {
-        self.tail().ok().map(Tail::durable)
+        self.tail().ok().map(|tail| tail.durable())
     }
 
     /// Removes the segments before `segment`, never the active one; gives the bytes of their files.
@@ -322,14 +328,29 @@ impl<V: Vfs> Log<V> {
         let Some(extent) = self.extent(position.segment) else {
             return Err(Error::InvalidArgument(alloc::format!("no segment {} in the log", position.segment)));
         };
-        if position.offset < HEADER_BYTES as u64 || position.offset >= extent.end || position.offset % 8 != 0
+        if position.offset < HEADER_BYTES as u64
+            || position.offset >= extent.end
+            || !position.offset.is_multiple_of(8)
         {
             return Err(Error::InvalidArgument(alloc::format!("no record at {position}")));
         }
         let path = join(&self.dir, &segment_file_name(position.segment, &self.ext));
-        let file = self.fs.open(&path, OpenMode::Read).at("open", &path)?;
+        let cached = self
+            .last_read
+            .lock()
+            .as_ref()
+            .filter(|(n, _)| *n == position.segment)
+            .map(|(_, f)| Arc::clone(f));
+        let file = match cached {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(self.fs.open(&path, OpenMode::Read).at("open", &path)?);
+                *self.last_read.lock() = Some((position.segment, Arc::clone(&file)));
+                file
+            }
+        };
         let mut buf = Vec::new();
-        let payload = read_frame(&file, &path, position.offset, extent.end, &mut buf)?;
+        let payload = read_frame(&*file, &path, position.offset, extent.end, &mut buf)?;
         Ok(buf.get(payload).unwrap_or_default().to_vec())
     }
 
@@ -353,9 +374,20 @@ impl<V: Vfs> Log<V> {
         Ok(LogReader::new(self, Some(Position { offset: position.offset.saturating_add(len), ..position })))
     }
 
+    /// Numbers of the oldest and the newest segment.
+    pub(crate) fn bounds(&self) -> Option<(u32, u32)> {
+        match &self.mode {
+            Mode::Writing { tail, .. } => {
+                let state = tail.state();
+                Some((state.first_number(), state.end().segment))
+            }
+            Mode::Reading { segments, .. } => Some((segments.first()?.number, segments.last()?.number)),
+        }
+    }
+
     pub(crate) fn extent(&self, segment: u32) -> Option<SegmentInfo> {
         match &self.mode {
-            Mode::Writing { tail, .. } => tail.state().infos().find(|i| i.number == segment),
+            Mode::Writing { tail, .. } => tail.state().info_of(segment),
             Mode::Reading { segments, .. } => segments.iter().find(|i| i.number == segment).cloned(),
         }
     }
@@ -407,6 +439,7 @@ pub(crate) fn rebuild_headers(surveyed: &mut [Surveyed], marker: u32) -> OpenRep
             report.headers_rebuilt.push(s.number);
             let index = follows.unwrap_or(s.raw_first_index);
             s.header = Ok(SegmentHeader::new(0, index, marker));
+            s.header_rebuilt = true;
         }
         follows = s.header.as_ref().ok().map(|h| match h.first_log_index {
             0 => 0,
@@ -502,26 +535,45 @@ fn following_index<V: Vfs>(state: &State<V>) -> u64 {
     }
 }
 
-fn append_one<V: Vfs>(
-    tail: &Tail<V>,
-    state: &mut State<V>,
+/// Stores one record, in a new segment where its index or length asks for one.
+///
+/// A power cut may take the end of a segment that is not sealed yet and leave the next one. Where the log indexes go
+/// on, the next header shows that; where they do not (or there are none) the old segment is sealed first.
+fn place<'t, V: Vfs>(
+    tail: &'t Tail<V>,
+    mut state: MutexGuard<'t, State<V>>,
     payload: &[u8],
     log_index: u64,
-) -> Result<Position> {
-    state.alive()?;
-    let largest = tail.config.segment_bytes.max(state.active.segment.capacity) - HEADER_BYTES as u64;
-    let Some(len) = frame_len(payload.len()).map(|n| n as u64).filter(|n| *n <= largest) else {
-        return Err(Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit: largest });
-    };
-    if following_index(state) != log_index || len > state.room() {
-        tail.rotate(state, log_index)?;
-        if len > state.room() {
-            return Err(Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit: state.room() });
+) -> Result<(MutexGuard<'t, State<V>>, Position)> {
+    loop {
+        state.alive()?;
+        let largest = tail.config.segment_bytes.max(state.active.segment.capacity) - HEADER_BYTES as u64;
+        let too_large = |limit| Error::BatchTooLarge { bytes: payload.len() as u64, count: 1, limit };
+        let len = frame_len(payload.len()).map_or(u64::MAX, |n| n as u64);
+        if len > largest {
+            return Err(too_large(largest));
         }
+        let follows = following_index(&state);
+        let goes_on = log_index != 0 && follows == log_index;
+        if state.active.entries == 0 && !goes_on && !state.rotated.is_empty() {
+            drop(state);
+            tail.seal_rotated()?;
+            state = tail.state();
+            continue;
+        }
+        if follows != log_index || len > state.room() {
+            if state.active.entries != 0 && !goes_on {
+                tail.rotate(&mut state, follows)?;
+                continue;
+            }
+            tail.rotate(&mut state, log_index)?;
+            if len > state.room() {
+                return Err(too_large(state.room()));
+            }
+        }
+        state.frame.clear();
+        encode_frame(payload, &mut state.frame);
+        let position = state.store_frame()?;
+        return Ok((state, position));
     }
-    state.frame.clear();
-    let mut frame = core::mem::take(&mut state.frame);
-    encode_frame(payload, &mut frame);
-    state.frame = frame;
-    state.store_frame()
 }

@@ -42,6 +42,8 @@ pub struct LogReader<'l, V: Vfs> {
     file: Option<(u32, V::File)>,
     buf: Vec<u8>,
     last: Option<Position>,
+    /// What is known of the segment at `at`: asked for again only at its end.
+    known: Option<SegmentInfo>,
 }
 
 enum Place {
@@ -53,7 +55,7 @@ enum Place {
 impl<'l, V: Vfs> LogReader<'l, V> {
     pub(crate) fn new(log: &'l Log<V>, at: Option<Position>) -> Self {
         let ordinal = if at.is_none() { Some(0) } else { None };
-        Self { log, at, ordinal, file: None, buf: Vec::new(), last: None }
+        Self { log, at, ordinal, file: None, buf: Vec::new(), last: None, known: None }
     }
 
     /// Position of the record read last.
@@ -70,14 +72,24 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         loop {
             let at = match self.at {
                 Some(at) => at,
-                None => match self.log.segments().first() {
-                    Some(first) => Position::start_of(first.number),
+                None => match self.log.bounds() {
+                    Some((first, _)) => Position::start_of(first),
                     None => return Ok(self.nothing()),
                 },
             };
             self.at = Some(at);
+            if let Some(known) = &self.known
+                && known.number == at.segment
+                && at.offset < known.end
+            {
+                let known = known.clone();
+                return self.read(at, &known);
+            }
             match self.place(at)? {
-                Place::In(info) => return self.read(at, &info),
+                Place::In(info) => {
+                    self.known = Some(info.clone());
+                    return self.read(at, &info);
+                }
                 Place::Past => {
                     self.at = Some(Position::start_of(at.segment.saturating_add(1)));
                     self.ordinal = Some(0);
@@ -95,21 +107,11 @@ impl<'l, V: Vfs> LogReader<'l, V> {
     }
 
     fn place(&self, at: Position) -> Result<Place> {
-        let segments = self.log.segments();
-        let Some(info) = segments.iter().find(|i| i.number == at.segment) else {
-            let released = segments.first().is_some_and(|first| at.segment < first.number);
-            if let Mode::Reading { damage: Some((segment, damage, behind)), .. } = &self.log.mode
-                && at.segment >= *segment
-            {
-                return Err(damage.error(&self.path(*segment), *behind));
-            }
-            return if released {
-                Err(Error::InvalidArgument(alloc::format!("segment {} was released", at.segment)))
-            } else {
-                Ok(Place::Wait)
-            };
-        };
-        if at.offset < info.end {
+        let Some((first, last)) = self.log.bounds() else { return Ok(Place::Wait) };
+        let info = self.log.extent(at.segment);
+        if let Some(info) = &info
+            && at.offset < info.end
+        {
             return Ok(Place::In(info.clone()));
         }
         if let Mode::Reading { damage: Some((segment, damage, behind)), .. } = &self.log.mode
@@ -117,8 +119,19 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         {
             return Err(damage.error(&self.path(*segment), *behind));
         }
-        let is_last = segments.last().is_some_and(|last| last.number == at.segment);
-        Ok(if is_last { Place::Wait } else { Place::Past })
+        match info {
+            None if at.segment < first => {
+                Err(Error::InvalidArgument(alloc::format!("segment {} was released", at.segment)))
+            }
+            // Rotated between the two looks: there may be more in it.
+            Some(_)
+                if at.segment < last && self.log.extent(at.segment).is_some_and(|i| at.offset < i.end) =>
+            {
+                self.place(at)
+            }
+            Some(_) if at.segment < last => Ok(Place::Past),
+            _ => Ok(Place::Wait),
+        }
     }
 
     fn path(&self, segment: u32) -> alloc::string::String {

@@ -106,6 +106,8 @@ pub(crate) struct Surveyed {
     pub file_bytes: u64,
     pub links: u32,
     pub header: core::result::Result<SegmentHeader, Malformed>,
+    /// Was the header damaged, and made up from the records?
+    pub header_rebuilt: bool,
     /// The header's first log index as it stands, checked or not.
     pub raw_first_index: u64,
     pub end: u64,
@@ -154,6 +156,7 @@ pub(crate) fn survey_segment<V: Vfs>(
         file_bytes: found.file_bytes,
         links: found.links,
         header: Err(Malformed::new(0, "a segment header of 64 bytes")),
+        header_rebuilt: false,
         raw_first_index: 0,
         end: HEADER_BYTES as u64,
         entries: 0,
@@ -206,6 +209,18 @@ fn short_of_header(s: &Surveyed) -> Option<Damage> {
     wrong.then_some(Damage { offset: s.end, what, behind: 0 })
 }
 
+/// Records missing between a segment that was not sealed and the next: its log indexes say so.
+fn lost_end(s: &Surveyed, next: Option<&Surveyed>) -> Option<Damage> {
+    let (first, next_first) = (s.info().first_log_index, next?.info().first_log_index);
+    let follows = first.saturating_add(s.entries);
+    let is_lost = !s.is_sealed() && first != 0 && next_first != 0 && next_first != follows;
+    is_lost.then_some(Damage {
+        offset: s.end,
+        what: "records up to the start of the next segment",
+        behind: 0,
+    })
+}
+
 /// Where a log's records end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -232,11 +247,12 @@ pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
             return Verdict::Rot { segment, damage, behind: later.saturating_add(s.entries) };
         }
         previous = Some(s.number);
-        let Some(damage) = s.damage.clone() else { continue };
+        let Some(damage) = s.damage.clone().or_else(|| lost_end(s, segments.get(i + 1))) else { continue };
         let behind = damage.behind.saturating_add(later);
         let segment = s.number;
         let before_claim = Position { segment, offset: damage.offset } < claim;
-        let is_torn = !s.is_sealed() && (behind == 0 || (claim != Position::default() && !before_claim));
+        // A rebuilt header claims nothing, which is not the same as claiming that nothing was durable.
+        let is_torn = !s.is_sealed() && (behind == 0 || !(s.header_rebuilt || before_claim));
         return if is_torn {
             Verdict::Torn { segment, damage, behind }
         } else {

@@ -123,6 +123,26 @@ impl<V: Vfs> State<V> {
         self.closed || self.dead.is_some()
     }
 
+    /// One segment, without looking at the others.
+    pub fn info_of(&self, number: u32) -> Option<SegmentInfo> {
+        if number == self.active.segment.number {
+            return Some(self.active.info());
+        }
+        if let Some(rotated) = self.rotated.iter().find(|r| r.segment.number == number) {
+            return Some(rotated.info());
+        }
+        self.settled
+            .binary_search_by_key(&number, |i| i.number)
+            .ok()
+            .and_then(|i| self.settled.get(i).cloned())
+    }
+
+    /// Number of the oldest segment.
+    pub fn first_number(&self) -> u32 {
+        let rotated = self.rotated.front().unwrap_or(&self.active).segment.number;
+        self.settled.front().map_or(rotated, |i| i.number)
+    }
+
     pub fn infos(&self) -> impl Iterator<Item = SegmentInfo> {
         self.settled
             .iter()
@@ -305,15 +325,16 @@ impl<V: Vfs> Tail<V> {
         self.flush_to_end(false).map(|(end, _)| end)
     }
 
-    /// Seals what was rotated, so that the next sync need not.
+    /// Seals what was rotated, so that the next sync need not. Data up to the end is flushed with it: a seal claims
+    /// durability, and a claim may not end inside a batch that goes on in the next segment.
     pub fn seal_rotated(&self) -> Result<()> {
         let _one_at_a_time = self.flush.lock();
-        let rotated = {
+        let nothing_to_do = {
             let state = self.state.lock();
             state.alive()?;
-            state.rotated.clone()
+            state.rotated.is_empty()
         };
-        self.seal_all(rotated)
+        if nothing_to_do { Ok(()) } else { self.flush_to_end(false).map(|_| ()) }
     }
 
     /// Syncs, seals the active segment too if `seal` says so and it has records, and takes no more records.
@@ -342,8 +363,11 @@ impl<V: Vfs> Tail<V> {
             }
             (state.rotated.clone(), state.active.clone(), state.end())
         };
+        // ORDER: all data, then the seals, then the durable position; so no claim ends inside a batch.
+        for old in rotated.iter().chain([&active]) {
+            self.poison(old.segment.flush(old.end))?;
+        }
         self.seal_all(rotated)?;
-        self.poison(active.segment.flush(active.end))?;
         self.advance_durable(end);
         // ORDER: the write offset is a proof of durability, so it comes after the flush.
         if active.entries > 0 {
@@ -370,9 +394,10 @@ impl<V: Vfs> Tail<V> {
 
     fn seal_one(&self, old: &Rotated<V>) -> Result<()> {
         self.poison(old.segment.seal(old.end, old.entries, self.config.now_ns()))?;
-        self.advance_durable(Position { segment: old.segment.number, offset: old.end });
         if self.config.write_index {
-            write_index(&self.fs, &self.config, old.segment.number)?;
+            // The index can be rebuilt from the records at any time: failing to write it loses nothing, and no
+            // reader believes one that is wrong.
+            let _ = write_index(&self.fs, &self.config, old.segment.number);
         }
         Ok(())
     }

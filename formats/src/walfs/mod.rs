@@ -144,7 +144,7 @@ impl SegmentHeader {
             return Err(Malformed::new(4, "segment header version 1"));
         }
         let write_offset = stored.write_offset.get();
-        if write_offset < HEADER_BYTES as u64 || write_offset % 8 != 0 {
+        if write_offset < HEADER_BYTES as u64 || !write_offset.is_multiple_of(8) {
             return Err(Malformed::new(24, "a write offset of whole frames"));
         }
         Ok(Self {

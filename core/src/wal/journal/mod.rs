@@ -48,7 +48,7 @@ pub struct JournalConfig {
 
 impl JournalConfig {
     fn check(&self) -> Result<()> {
-        if self.segment_bytes < SEGMENT_BYTES_MIN || self.segment_bytes % 8 != 0 {
+        if self.segment_bytes < SEGMENT_BYTES_MIN || !self.segment_bytes.is_multiple_of(8) {
             let text = "a log segment must be a multiple of 8 bytes and at least 512";
             return Err(Error::InvalidArgument(text.to_string()));
         }

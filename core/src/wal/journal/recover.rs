@@ -28,7 +28,7 @@ use nokv_formats::walfs::{
 };
 
 use super::{Journal, JournalConfig, JournalRecord, SEGMENT_EXT};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::sync::Arc;
 use crate::vfs::{Vfs, join};
 use crate::wal::log::{fresh, remove_behind};
@@ -348,6 +348,7 @@ fn walk<V: Vfs>(
             file_bytes: found.file_bytes,
             links: found.links,
             header,
+            header_rebuilt: false,
             raw_first_index: 0,
             end: HEADER_BYTES as u64,
             entries: 0,
@@ -375,7 +376,8 @@ fn walk<V: Vfs>(
         .sum();
     cut_bytes = cut_bytes.saturating_add(incomplete);
     let chain_end = walk.broken.as_ref().map_or(walk.at, |b| b.at);
-    if chain_end < walk.mark {
+    // No sync ends inside a batch, so one that began before the mark is all before it.
+    if chain_end < walk.mark || (walk.partial.is_some() && walk.good < walk.mark) {
         let what = walk.broken.as_ref().map_or("records up to the last durable position", |b| b.what);
         let text = alloc::format!(
             "expected {what}; the log was durable up to {}, with {} whole records behind",
@@ -429,6 +431,8 @@ impl<V: Vfs> Journal<V> {
         config.check()?;
         let (walk, mut segments, stale, _) = walk(fs, dir, config, from, visit)?;
         let tail_config = config.tail_config(dir);
+        // ORDER: a name that the stopped process had not made durable yet is, before anything depends on it.
+        fs.sync_dir(dir).at("sync_dir", dir)?;
         // Segments behind the cut, or empty ones behind the first empty one.
         let is_cut = walk.report.cut.is_some();
         let keep = if is_cut {
