@@ -26,7 +26,7 @@ const WRITE_BYTES: usize = 256 << 10;
 pub struct TableOptions {
     /// A block is closed before its payload passes this many bytes; one entry may be larger.
     pub block_bytes: usize,
-    /// A whole key each so many keys.
+    /// A whole key at least each so many keys.
     pub restart_interval: u32,
     /// Filter bits for each user key; 0 for no filter.
     pub bloom_bits_per_key: u32,

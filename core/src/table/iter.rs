@@ -130,7 +130,7 @@ impl<V: Vfs> TableCursor<V> {
             return Ok(());
         }
         let mut want = len;
-        if sequential || !self.options.fill_cache {
+        if sequential {
             // Not behind the file: its length was checked when the index was loaded.
             let left = self.table.meta().file_bytes.saturating_sub(offset);
             want = want.max(self.options.read_ahead.min(usize::try_from(left).unwrap_or(usize::MAX)));

@@ -12,6 +12,9 @@ use crate::varint;
 
 /// Runs with a higher index cannot be named by a bucket.
 const RESTARTS_MAX_FOR_BUCKETS: usize = BUCKET_MANY as usize;
+/// A run is closed once it has this many bytes: a lookup reads a run from its start, and with long values the
+/// bytes that sharing saves are few beside the cache lines that it costs.
+const RUN_BYTES: usize = 512;
 
 /// State of the block in work. Its bytes go straight into the `out` of each call, from `begin` to `finish` at
 /// the same place.
@@ -30,7 +33,7 @@ pub struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    /// A restart every `restart_interval` keys (at least 1).
+    /// A restart every `restart_interval` keys (at least 1), or sooner where entries are long.
     pub fn new(restart_interval: u32) -> Self {
         Self { restart_interval: restart_interval.max(1), ..Self::default() }
     }
@@ -80,8 +83,9 @@ impl BlockBuilder {
         flags |= if entry.meta != 0 { HAS_META } else { 0 };
         flags |= if entry.expires_at != NEVER { HAS_EXPIRY } else { 0 };
         flags |= if same_key { SAME_KEY } else { 0 };
-        let restart = self.entries == 0
-            || !same_key && (self.keys_since_restart >= self.restart_interval || key.cf != self.cf);
+        let run_bytes = out.len() - self.start - self.restarts.last().map_or(0, |at| *at as usize);
+        let run_is_full = self.keys_since_restart >= self.restart_interval || run_bytes >= RUN_BYTES;
+        let restart = self.entries == 0 || !same_key && (run_is_full || key.cf != self.cf);
         let mut suffix: &[u8] = &[];
         if restart {
             self.restarts.push((out.len() - self.start) as u32);

@@ -196,7 +196,8 @@ fn properties_say_what_is_in_the_table() {
 fn a_table_of_range_deletes_only() {
     let disk = Disk::default();
     let range = RangeDelete { cf: CfId(0), start: b"a".to_vec(), end: b"c".to_vec(), seq: Seq(4) };
-    let meta = build(&disk, "t", &Model::new(), core::slice::from_ref(&range), options(4096, Compression::None));
+    let meta =
+        build(&disk, "t", &Model::new(), core::slice::from_ref(&range), options(4096, Compression::None));
     assert_eq!((meta.props.version_min, meta.props.version_max), (Version::MAX, Version(0)));
     let table = open(&disk, "t", &meta, 0);
     table.verify().unwrap();
