@@ -195,7 +195,11 @@ impl<'a> NodeRef<'a> {
             // Relaxed: the address is a hint.
             let next = self.link(level).load(Ordering::Relaxed);
             // SAFETY: a prefetch faults on no address, and every x86_64 has it.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast()) };
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                // The key behind the head may reach into the next line.
+                _mm_prefetch::<_MM_HINT_T0>(next.cast::<i8>().wrapping_add(40));
+            }
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         let _ = level;
