@@ -99,10 +99,13 @@ struct Segment<V: Vfs> {
 }
 
 struct Readers<V: Vfs> {
-    open: BTreeMap<(u16, u32), (u64, Arc<Reader<V>>)>,
+    /// With the tick of its last use.
+    open: BTreeMap<(u16, u32), Used<V>>,
     /// Counts uses, to close the one that was not used for longest.
     tick: u64,
 }
+
+type Used<V> = (u64, Arc<Reader<V>>);
 
 struct Reader<V: Vfs> {
     file: V::File,

@@ -278,6 +278,7 @@ fn dead_bytes_are_what_no_table_names() {
 
 #[cfg(feature = "std")]
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the test is about threads")]
 fn appends_reads_and_syncs_run_beside_each_other() {
     let fs = TestFs::new(true);
     let log = Arc::new(open(&fs));
