@@ -77,7 +77,13 @@ impl BusySet {
     /// May data of `smallest..=largest` go from `from` to `to` beside the running compactions? Not if one of them
     /// will put data of that range between the two places, which would then stand above newer data, nor if both
     /// write into the same sorted level there.
-    pub(super) fn leaves_free(&self, from: Place, to: Place, smallest: KeyRef<'_>, largest: KeyRef<'_>) -> bool {
+    pub(super) fn leaves_free(
+        &self,
+        from: Place,
+        to: Place,
+        smallest: KeyRef<'_>,
+        largest: KeyRef<'_>,
+    ) -> bool {
         self.claims.iter().all(|claim| {
             let overlaps = claim.smallest.as_ref() <= largest && smallest <= claim.largest.as_ref();
             let between = claim.to > from && claim.to < to;

@@ -481,7 +481,11 @@ impl<'a, T: TableInfo> Picker<'a, T> {
 }
 
 fn merge(mut inputs: Vec<(Place, &TableMeta)>, to: Place, reason: Reason) -> Choice {
-    inputs.sort_by(|(a, x), (b, y)| a.cmp(b).then((y.props.seq_max, y.id).cmp(&(x.props.seq_max, x.id))));
+    inputs.sort_by(|(a, x), (b, y)| {
+        let sorted = a.level > 0 && !a.ingest;
+        let newest = (y.props.seq_max, y.id).cmp(&(x.props.seq_max, x.id));
+        a.cmp(b).then(if sorted { x.props.smallest.cmp(&y.props.smallest) } else { newest })
+    });
     let inputs =
         inputs.iter().map(|(p, meta)| Input { level: p.level, ingest: p.ingest, id: meta.id }).collect();
     Choice::Merge { inputs, to, reason }

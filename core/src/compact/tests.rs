@@ -1,1 +1,394 @@
+//! The picker by text scripts, and by a simulation with real keys that checks every key after each step.
 
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use nokv_formats::{KeyBuf, Seq, TableId, TableMeta, TableProps};
+
+use super::*;
+use crate::level::testtree::{Tree, key, tree};
+use crate::level::{self, Install};
+use crate::limits::LEVELS;
+use crate::sync::Arc;
+
+const CALM: Pressure = Pressure { now_ms: 1000, oldest_snapshot: Seq::MAX, writers_wait: false };
+
+fn small() -> PickOptions {
+    PickOptions {
+        l0_tables: 2,
+        base_bytes: 1000,
+        multiplier: 10,
+        ingest_tables: 2,
+        input_bytes: 10_000,
+        ..PickOptions::default()
+    }
+}
+
+fn place(place: Place) -> String {
+    format!("L{}{}", place.level, if place.ingest { " ingest" } else { "" })
+}
+
+fn show(choice: &Choice) -> String {
+    match choice {
+        Choice::Idle => String::from("idle"),
+        Choice::Move { tables, from, to } => {
+            let ids: Vec<_> = tables.iter().map(|id| format!("{id}")).collect();
+            format!("move {} {} -> {}", ids.join(" "), place(*from), place(*to))
+        }
+        Choice::Merge { inputs, to, reason } => {
+            let ids: Vec<_> = inputs.iter().map(|input| format!("{}", input.id)).collect();
+            format!("merge {} -> {} ({reason:?})", ids.join(" "), place(*to))
+        }
+    }
+}
+
+/// Runs the commands of a script against its tree and compares each answer. A case is `define`, a tree, `----`, and
+/// commands: `pick`, `wait` (pick while writers wait), `at MS`, `snapshot SEQ`, `range A B`, `run` (picks and keeps running),
+/// each followed by the expected answer.
+fn script(text: &str) {
+    let mut wrong = String::new();
+    for case in text.split("define").skip(1) {
+        let (tree_text, commands) = case.split_once("----").unwrap();
+        let version = tree(tree_text);
+        let mut busy = BusySet::new();
+        let mut pressure = CALM;
+        let mut lines = commands.lines().map(str::trim).filter(|line| !line.is_empty());
+        while let Some(command) = lines.next() {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let choice = match words.as_slice() {
+                ["at", ms] => {
+                    pressure.now_ms = ms.parse().unwrap();
+                    continue;
+                }
+                ["snapshot", seq] => {
+                    pressure.oldest_snapshot = Seq(seq.parse().unwrap());
+                    continue;
+                }
+                ["pick"] => pick(&version, &busy, &pressure, &small()),
+                ["wait"] => pick(&version, &busy, &Pressure { writers_wait: true, ..pressure }, &small()),
+                ["range", from, to] => {
+                    let (from, to) = (key(from), key(to));
+                    pick_range(&version, &busy, &(from.as_ref()..=to.as_ref()), &small())
+                }
+                ["run"] => {
+                    let choice = pick(&version, &busy, &pressure, &small());
+                    assert!(busy.claim(&version, &choice).is_some(), "{command}: {}", show(&choice));
+                    choice
+                }
+                _ => panic!("{command}"),
+            };
+            let (found, expected) = (show(&choice), lines.next().unwrap_or_default());
+            if found != expected {
+                wrong.push_str(&format!("{tree_text}----\n{command}\n{found}\nnot: {expected}\n"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn scripts() {
+    script(include_str!("tests.txt"));
+}
+
+#[test]
+fn targets_fall_by_the_multiplier_up_to_the_base_level() {
+    let opts = small();
+    let of = |text: &str| scores(&tree(text), &BusySet::new(), &opts);
+    let empty = of("");
+    assert_eq!((empty.base_level, empty.debt_bytes), (6, 0));
+    assert_eq!(of("L6: 1:a..b#1000").base_level, 6);
+    let grown = of("L6: 1:a..b#20000");
+    assert_eq!((grown.base_level, grown.target_bytes[4], grown.target_bytes[5]), (4, 200, 2000));
+    let full = of("L5: 2:a..b#3000 3:c..d#1000\n L6: 1:a..b#20000");
+    assert_eq!((full.base_level, full.level[5], full.debt_bytes), (4, 2000, 2000 + 10_000));
+    let zero = of("L0: 1:a..b@1#400 2:a..b@2#100 3:a..b@3");
+    assert_eq!((zero.level[0], zero.debt_bytes), (1500, 600));
+}
+
+/// Entries of one table of the simulation: key to (seq, is it a delete, expiry or 0).
+type Content = BTreeMap<u32, (u64, bool, u64)>;
+
+struct Simulation {
+    version: Tree,
+    content: BTreeMap<TableId, Content>,
+    busy: BusySet,
+    running: Vec<(Ticket, Choice, Vec<Content>)>,
+    model: Content,
+    next_id: u64,
+    next_seq: u64,
+    now_ms: u64,
+    random: u64,
+    opts: PickOptions,
+}
+
+impl Simulation {
+    fn draw(&mut self, below: u64) -> u64 {
+        // xorshift64*
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % below
+    }
+
+    fn pressure(&self) -> Pressure {
+        Pressure {
+            now_ms: self.now_ms,
+            oldest_snapshot: Seq::MAX,
+            writers_wait: self.next_seq.is_multiple_of(2),
+        }
+    }
+
+    fn table(&mut self, content: Content) -> Arc<TableMeta> {
+        let id = TableId(self.next_id);
+        self.next_id += 1;
+        let key = |n: &u32| KeyBuf { cf: Default::default(), user_key: n.to_be_bytes().to_vec() };
+        let seqs = || content.values().map(|e| Seq(e.0));
+        let deletes = content.values().filter(|e| e.1).count() as u64;
+        let expiries = || content.values().map(|e| e.2).filter(|at| *at != 0);
+        let props = TableProps {
+            smallest: key(content.keys().next().unwrap()),
+            largest: key(content.keys().next_back().unwrap()),
+            puts: content.len() as u64 - deletes,
+            deletes,
+            seq_min: seqs().min().unwrap(),
+            seq_max: seqs().max().unwrap(),
+            expiry_min: expiries().min().unwrap_or(0),
+            expiry_max: expiries().max().unwrap_or(0),
+            ..TableProps::default()
+        };
+        let file_bytes = content.len() as u64 * 10;
+        self.content.insert(id, content);
+        Arc::new(TableMeta { id, file_bytes, checksum: 0, global_seq: None, props })
+    }
+
+    fn flush(&mut self) {
+        let (from, span) = (self.draw(400) as u32, self.draw(300) as u32 + 1);
+        let mut content = Content::new();
+        for _ in 0..=self.draw(20) {
+            let key = from + self.draw(u64::from(span)) as u32;
+            let delete = self.draw(4) == 0;
+            let expiry = if !delete && self.draw(6) == 0 { self.now_ms + self.draw(50) + 1 } else { 0 };
+            content.insert(key, (self.next_seq, delete, expiry));
+            self.next_seq += 1;
+        }
+        self.model.extend(content.clone());
+        let meta = self.table(content);
+        self.install(&[], Vec::from([(0, false, meta)]));
+    }
+
+    fn install(&mut self, removed: &[TableId], added: Vec<(u8, bool, Arc<TableMeta>)>) {
+        let new = self.version.apply(removed, added);
+        assert_eq!(level::check(&self.version, &new, &Install::default()), Ok(()));
+        self.version = new;
+        self.check_keys();
+    }
+
+    /// The source invariant for every key, and that a read finds what the model says.
+    fn check_keys(&self) {
+        let mut best: BTreeMap<u32, (u64, bool, u64)> = BTreeMap::new();
+        let mut floor: BTreeMap<u32, u64> = BTreeMap::new();
+        for level in self.version.levels() {
+            for (n, set) in [&level.ingest, &level.tables].into_iter().enumerate() {
+                let mut lowest: BTreeMap<u32, u64> = BTreeMap::new();
+                for table in set {
+                    for (key, entry) in &self.content[&table.id] {
+                        let above = floor.get(key).copied().unwrap_or(u64::MAX);
+                        assert!(entry.0 < above, "key {key}: seq {} below {above}", entry.0);
+                        let newest = best.entry(*key).or_insert(*entry);
+                        // Only within an ingest set may the order of tables say nothing.
+                        assert!(newest.0 >= entry.0 || n == 0, "key {key}");
+                        *newest = (*newest).max(*entry);
+                        let low = lowest.entry(*key).or_insert(entry.0);
+                        *low = (*low).min(entry.0);
+                    }
+                }
+                floor.extend(lowest);
+            }
+        }
+        for (key, entry) in &self.model {
+            let gone = entry.1 || (entry.2 != 0 && entry.2 <= self.now_ms);
+            match best.get(key) {
+                Some(found) => assert!(found == entry || (gone && found.1), "key {key}: {found:?} {entry:?}"),
+                None => assert!(gone, "key {key} is lost"),
+            }
+        }
+    }
+
+    /// Chooses, claims, and works out the outputs, which are installed later.
+    fn start(&mut self) -> bool {
+        let choice = pick(&self.version, &self.busy, &self.pressure(), &self.opts);
+        self.start_with(choice)
+    }
+
+    fn start_with(&mut self, choice: Choice) -> bool {
+        let Some(ticket) = self.busy.claim(&self.version, &choice) else { return false };
+        let mut outputs = Vec::new();
+        if let Choice::Merge { inputs, to, .. } = &choice {
+            let mut merged = Content::new();
+            for input in inputs {
+                for (key, entry) in &self.content[&input.id] {
+                    let newest = merged.entry(*key).or_insert(*entry);
+                    *newest = (*newest).max(*entry);
+                }
+            }
+            // Deletes go where nothing below, or beside in the ingest set's level, can hold the key.
+            let lowest = |key: &u32| {
+                let bytes = key.to_be_bytes();
+                let key = nokv_formats::KeyRef::new(Default::default(), &bytes);
+                self.version.sources_for_key(key).all(|source| {
+                    let at = Place { level: source.level, ingest: source.ingest };
+                    let is_input = inputs.iter().any(|input| input.id == source.table.id);
+                    is_input || at < *to
+                })
+            };
+            merged.retain(|key, entry| {
+                if entry.2 != 0 && entry.2 <= self.now_ms {
+                    *entry = (entry.0, true, 0);
+                }
+                !entry.1 || !lowest(key)
+            });
+            let most = if to.ingest { usize::MAX } else { 12 };
+            let mut rest: Vec<_> = merged.into_iter().collect();
+            while !rest.is_empty() {
+                let tail = rest.split_off(rest.len().min(most));
+                outputs.push(rest.into_iter().collect());
+                rest = tail;
+            }
+        }
+        self.running.push((ticket, choice, outputs));
+        true
+    }
+
+    fn finish(&mut self, at: usize) {
+        let (ticket, choice, outputs) = self.running.swap_remove(at);
+        match choice {
+            Choice::Idle => {}
+            Choice::Move { tables, to, .. } => {
+                let moved = tables
+                    .iter()
+                    .map(|id| (to.level, to.ingest, self.version.find(*id).unwrap().table.clone()));
+                let moved = moved.collect();
+                self.install(&tables, moved);
+            }
+            Choice::Merge { inputs, to, .. } => {
+                let removed: Vec<_> = inputs.iter().map(|input| input.id).collect();
+                let added = outputs.into_iter().map(|c| (to.level, to.ingest, self.table(c))).collect();
+                self.install(&removed, added);
+                removed.iter().for_each(|id| drop(self.content.remove(id)));
+            }
+        }
+        self.busy.release(ticket);
+    }
+
+    fn settle(&mut self) {
+        let mut steps = 0;
+        loop {
+            while self.running.len() < 3 && self.start() {}
+            if self.running.is_empty() {
+                break;
+            }
+            let at = self.draw(self.running.len() as u64) as usize;
+            self.finish(at);
+            steps += 1;
+            assert!(steps < 5000, "compaction comes to an end");
+        }
+        let scores = scores(&self.version, &self.busy, &self.opts);
+        assert!(scores.level.iter().chain(&scores.ingest).all(|score| *score < 1000), "{scores:?}");
+        assert_eq!(self.busy.running(), 0);
+    }
+}
+
+#[test]
+fn random_flushes_and_compactions_keep_every_key_in_order() {
+    for seed in 1..=24 {
+        let mut sim = Simulation {
+            version: Tree::default(),
+            content: BTreeMap::new(),
+            busy: BusySet::new(),
+            running: Vec::new(),
+            model: Content::new(),
+            next_id: 1,
+            next_seq: 1,
+            now_ms: 1,
+            random: 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed),
+            opts: PickOptions {
+                l0_tables: 1 + seed as usize % 4,
+                base_bytes: 100 + 100 * (seed % 5),
+                multiplier: 2 + seed % 5,
+                ingest_tables: 1 + seed as usize % 3,
+                use_ingest: seed % 3 != 0,
+                input_bytes: 200 + 300 * (seed % 4),
+                dead_percent: 30,
+            },
+        };
+        for _ in 0..250 {
+            sim.now_ms += sim.draw(3);
+            match sim.draw(4) {
+                0 => sim.flush(),
+                1 if !sim.running.is_empty() => {
+                    let at = sim.draw(sim.running.len() as u64) as usize;
+                    sim.finish(at);
+                }
+                _ if sim.running.len() < 4 => drop(sim.start()),
+                _ => {}
+            }
+        }
+        sim.settle();
+        // What expired later comes back too, without a write.
+        sim.now_ms += 1000;
+        sim.settle();
+        for source in sim.version.sources() {
+            assert_eq!(source.table.props.expiry_min, 0, "seed {seed}");
+        }
+        // All of it down to one level.
+        let all = KeyBuf::default()..=KeyBuf { user_key: Vec::from([0xff; 5]), ..KeyBuf::default() };
+        for _ in 0..1000 {
+            let range = all.start().as_ref()..=all.end().as_ref();
+            let choice = pick_range(&sim.version, &sim.busy, &range, &sim.opts);
+            if choice == Choice::Idle {
+                break;
+            }
+            sim.start_with(choice);
+            sim.finish(0);
+        }
+        let used = sim.version.levels().iter().filter(|level| level.file_bytes() > 0).count();
+        assert!(used <= 1, "seed {seed}: {used} levels");
+        assert!(sim.version.levels().iter().all(|level| level.ingest.is_empty()));
+    }
+}
+
+#[test]
+fn under_steady_overwriting_the_last_level_holds_nearly_all() {
+    let mut sim = Simulation {
+        version: Tree::default(),
+        content: BTreeMap::new(),
+        busy: BusySet::new(),
+        running: Vec::new(),
+        model: Content::new(),
+        next_id: 1,
+        next_seq: 1,
+        now_ms: 1,
+        random: 99,
+        opts: PickOptions { base_bytes: 400, multiplier: 10, ..small() },
+    };
+    for _ in 0..300 {
+        let mut content = Content::new();
+        for _ in 0..20 {
+            content.insert(sim.draw(3000) as u32, (sim.next_seq, false, 0));
+            sim.next_seq += 1;
+        }
+        sim.model.extend(content.clone());
+        let meta = sim.table(content);
+        sim.install(&[], Vec::from([(0, false, meta)]));
+        sim.settle();
+    }
+    let live = sim.model.len() as u64 * 10;
+    assert!(live > 20_000);
+    let used = sim.version.file_bytes();
+    assert!(used < live + live / 5, "{used} bytes for {live}");
+    let last = sim.version.levels()[LEVELS - 1].file_bytes();
+    assert!(last * 100 > used * 80, "{last} of {used} in the last level");
+}

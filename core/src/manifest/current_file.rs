@@ -2,6 +2,7 @@
 //!
 //! Who may call it: `store`; the engine calls [`probe`] before it opens or creates a database.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use nokv_formats::current::{self, BYTES_MAX, Current, NAME, SLOTS, UNKNOWN_FORMAT};
@@ -205,8 +206,7 @@ pub(super) fn read_whole<V: Vfs>(fs: &V, path: &str, bytes_max: u64) -> Result<V
     let Some(size) = usize::try_from(size).ok().filter(|_| size <= bytes_max) else {
         return Err(Error::corrupt(path, bytes_max, "a shorter file"));
     };
-    let mut bytes = Vec::new();
-    bytes.resize(size, 0);
+    let mut bytes = vec![0; size];
     file.read_exact_at(&mut bytes, 0).at("read", path)?;
     Ok(bytes)
 }

@@ -64,6 +64,8 @@ pub fn pick_victims(stats: &[SegmentUse], discard_ratio: f64) -> Vec<SegmentUse>
     let at_least = (discard_ratio.clamp(0.0, 1.0) * 1000.0) as u64;
     let worth = |s: &&SegmentUse| s.dead_per_mille() >= at_least.max(1);
     let mut victims: Vec<_> = stats.iter().filter(worth).copied().collect();
-    victims.sort_by_key(|s| (core::cmp::Reverse(s.dead_per_mille()), core::cmp::Reverse(s.bytes), s.bucket, s.segment));
+    victims.sort_by_key(|s| {
+        (core::cmp::Reverse(s.dead_per_mille()), core::cmp::Reverse(s.bytes), s.bucket, s.segment)
+    });
     victims
 }

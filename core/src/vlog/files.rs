@@ -42,7 +42,9 @@ pub(super) fn list_segments<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<(u16, u32, 
     };
     let mut segments = Vec::new();
     for entry in buckets.iter().filter(|entry| entry.is_dir) {
-        let Some(bucket) = entry.name.strip_prefix("bucket-").and_then(|n| number::<u16>(n, 3)) else { continue };
+        let Some(bucket) = entry.name.strip_prefix("bucket-").and_then(|n| number::<u16>(n, 3)) else {
+            continue;
+        };
         let path = bucket_dir(dir, bucket);
         for file in fs.list(&path).at("list", &path)? {
             let segment = file.name.strip_suffix(".vlog").and_then(|n| number::<u32>(n, 5));

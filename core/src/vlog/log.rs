@@ -2,8 +2,8 @@
 //!
 //! Who may call it: any thread; see [`super`].
 //!
-//! Locks: a bucket's state, then the table of open readers; never the other way, and none is held while a file is read or
-//! synced. Starting a segment creates its file under the bucket's lock, once per `segment_bytes`.
+//! Locks: the turn to sync, then a bucket's state, then the others; none that an append or a read takes is held while a
+//! file is read, written or synced. Starting a segment creates its file under the bucket's lock, once per `segment_bytes`.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -15,6 +15,7 @@ use nokv_formats::{CfId, KeyRef, ValuePtr, Version};
 
 use super::files::{bucket_dir, list_segments, root_dir, segment_path};
 use crate::error::{Error, IoContext, Result};
+use crate::manifest::ManifestState;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
 
@@ -52,6 +53,8 @@ pub struct SegmentInfo {
     pub size: u64,
     /// Does it take appends?
     pub head: bool,
+    /// Takes no appends and was synced since the last: `size` is final, and may be recorded as such.
+    pub settled: bool,
 }
 
 /// The value log of an open database.
@@ -66,8 +69,10 @@ pub struct ValueLog<V: Vfs> {
     retired: Mutex<BTreeMap<(u16, u32), u64>>,
     readers: Mutex<Readers<V>>,
     buffers: Mutex<Vec<Vec<u8>>>,
+    /// Segments of the process before that it may not have synced.
+    not_settled: Mutex<Vec<(u16, u32)>>,
     dead: AtomicBool,
-    /// Serialises syncs: the second finds most of the work done.
+    /// Serialises syncs: the second finds most of the work done. Appends and reads never take it.
     sync_turn: Mutex<()>,
 }
 
@@ -94,29 +99,36 @@ struct Segment<V: Vfs> {
 }
 
 struct Readers<V: Vfs> {
-    open: BTreeMap<(u16, u32), (u64, Arc<Reader<V>>)>,
+    /// With the tick of its last use.
+    open: BTreeMap<(u16, u32), Used<V>>,
     /// Counts uses, to close the one that was not used for longest.
     tick: u64,
 }
 
+type Used<V> = (u64, Arc<Reader<V>>);
+
 struct Reader<V: Vfs> {
     file: V::File,
     path: String,
+    /// Final: a segment is read through this only after its last append.
+    size: u64,
 }
 
 impl<V: Vfs> ValueLog<V> {
-    /// Opens the value log of the database in `dir`; there may be none yet. `heads` are the value-log heads that the
-    /// manifest names: no number up to them is given again, even if the file is gone. Writes nothing.
+    /// Opens the value log of the database in `dir`, of which the manifest says `state`. Writes nothing.
+    /// Unless the database was closed cleanly (`clean`), the first [`ValueLog::sync`] also syncs every segment found that
+    /// the manifest does not name as sealed: the process before may have died before it did.
     ///
     /// # Errors
-    /// `InvalidArgument` for options that cannot be, `Io`.
+    /// `InvalidArgument` for options that cannot be; `Corrupt` if a segment that the manifest names is missing or has
+    /// the wrong length; `Io`.
     pub fn open(
         fs: V,
         dir: &str,
-        db_id: u64,
         opts: ValueLogOptions,
         read_only: bool,
-        heads: impl IntoIterator<Item = (u16, u32)>,
+        state: &ManifestState,
+        clean: bool,
     ) -> Result<Self> {
         if opts.buckets == 0 || (opts.hot_buckets != 0 && opts.hot_buckets >= opts.buckets) {
             return Err(Error::InvalidArgument("value log: 0 < buckets, hot buckets < buckets".to_string()));
@@ -130,34 +142,40 @@ impl<V: Vfs> ValueLog<V> {
         };
         let mut buckets: Vec<Bucket<V>> = (0..opts.buckets).map(new).collect();
         let mut retired = BTreeMap::new();
-        for (bucket, segment, size) in list_segments(&fs, dir)? {
+        let found = list_segments(&fs, dir)?;
+        check_named(dir, state, &found)?;
+        let mut not_settled = Vec::new();
+        for (bucket, segment, size) in found {
+            if !clean && !state.vlog_segments.get(&(bucket, segment)).is_some_and(|s| s.sealed) {
+                not_settled.push((bucket, segment));
+            }
             match buckets.get_mut(usize::from(bucket)) {
                 Some(state) => {
                     state.sealed.insert(segment, size);
                     state.next_segment = state.next_segment.max(segment.saturating_add(1));
-                    // The process that made it may have died before it synced the directory.
-                    state.new_names = true;
                 }
                 None => {
                     retired.insert((bucket, segment), size);
                 }
             }
         }
-        for (bucket, segment) in heads {
-            if let Some(state) = buckets.get_mut(usize::from(bucket)) {
+        // No number is given twice, even if the file is gone.
+        for (bucket, segment) in &state.vlog_heads {
+            if let Some(state) = buckets.get_mut(usize::from(*bucket)) {
                 state.next_segment = state.next_segment.max(segment.saturating_add(1));
             }
         }
         Ok(Self {
             fs,
             dir: dir.to_string(),
-            db_id,
+            db_id: state.db_id,
             opts,
             read_only,
             buckets: buckets.into_iter().map(Mutex::new).collect(),
             retired: Mutex::new(retired),
             readers: Mutex::new(Readers { open: BTreeMap::new(), tick: 0 }),
             buffers: Mutex::new(Vec::new()),
+            not_settled: Mutex::new(not_settled),
             dead: AtomicBool::new(false),
             sync_turn: Mutex::new(()),
         })
@@ -177,7 +195,14 @@ impl<V: Vfs> ValueLog<V> {
     ///
     /// # Errors
     /// `KeyTooLarge`, `ValueTooLarge`; a full disk is clean and may pass; `ReadOnly` after a failed sync.
-    pub fn append(&self, cf: CfId, key: &[u8], version: Version, value: &[u8], hot: bool) -> Result<ValuePtr> {
+    pub fn append(
+        &self,
+        cf: CfId,
+        key: &[u8],
+        version: Version,
+        value: &[u8],
+        hot: bool,
+    ) -> Result<ValuePtr> {
         if key.len() > KEY_BYTES_MAX {
             return Err(Error::KeyTooLarge(key.len()));
         }
@@ -204,6 +229,9 @@ impl<V: Vfs> ValueLog<V> {
             }
         }
         if let Err(error) = written {
+            if !error.is_no_space() {
+                self.dead.store(true, Ordering::Release);
+            }
             let mut state = state.lock();
             if state.head.as_ref().is_some_and(|head| head.number == segment.number) {
                 state.seal();
@@ -286,12 +314,12 @@ impl<V: Vfs> ValueLog<V> {
         buf: &mut Vec<u8>,
     ) -> Result<usize> {
         let reader = self.reader(ptr.bucket, ptr.segment)?;
-        let (file, path) = reader.parts();
+        let (file, path, size) = reader.parts();
         let len = record_len(key.user_key.len(), ptr.value_len);
         let corrupt = |what: &'static str| Error::corrupt(path, ptr.offset, what);
         // Checked before anything of that length is allocated.
         let end = ptr.offset.checked_add(len).ok_or_else(|| corrupt("a record within its segment"))?;
-        if ptr.offset < SEGMENT_HEADER_BYTES || end > file.size().at("get size of", path)? {
+        if ptr.offset < SEGMENT_HEADER_BYTES || end > size {
             return Err(corrupt("a record within its segment"));
         }
         buf.clear();
@@ -337,7 +365,8 @@ impl<V: Vfs> ValueLog<V> {
         if header != (SegmentHeader { db_id: self.db_id, bucket, segment }) {
             return Err(Error::corrupt(path, 0, "the header of another segment"));
         }
-        let reader = Arc::new(Reader { file, path });
+        let size = file.size().at("get size of", &path)?;
+        let reader = Arc::new(Reader { file, path, size });
         let mut readers = self.readers.lock();
         readers.tick += 1;
         let tick = readers.tick;
@@ -367,6 +396,18 @@ impl<V: Vfs> ValueLog<V> {
 
     fn sync_all(&self) -> Result<()> {
         let mut new_names = Vec::new();
+        for (bucket, segment) in core::mem::take(&mut *self.not_settled.lock()) {
+            let path = segment_path(&self.dir, bucket, segment);
+            match self.fs.open(&path, OpenMode::ReadWrite) {
+                Ok(file) => file.sync().at("sync", &path)?,
+                // Collected since.
+                Err(error) if error.kind == IoErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("open", path, error)),
+            }
+            if new_names.last() != Some(&bucket) {
+                new_names.push(bucket);
+            }
+        }
         for (state, bucket) in self.buckets.iter().zip(0u16..) {
             let dirty: Vec<Arc<Segment<V>>> = {
                 let mut state = state.lock();
@@ -384,10 +425,24 @@ impl<V: Vfs> ValueLog<V> {
                 segment.synced.store(written, Ordering::Release);
             }
             // A segment that took its last append may still have one under way; it stays until that is synced.
-            state.lock().unsynced.retain(|segment| {
-                Arc::strong_count(segment) > 2
-                    || segment.written.load(Ordering::Acquire) != segment.synced.load(Ordering::Acquire)
+            let mut state = state.lock();
+            let Bucket { unsynced, sealed, .. } = &mut *state;
+            let mut failed = None;
+            unsynced.retain(|segment| {
+                let synced = segment.synced.load(Ordering::Acquire);
+                if Arc::strong_count(segment) > 2 || segment.written.load(Ordering::Acquire) != synced {
+                    return true;
+                }
+                // Less than what was given out, if the last write failed.
+                match segment.file.size().at("get size of", &segment.path) {
+                    Ok(size) => drop(sealed.insert(segment.number, size)),
+                    Err(error) => failed = Some(error),
+                }
+                false
             });
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
         // ORDER: names after bytes; a name without bytes is a segment without records.
         if self.fs.capabilities().directory_sync && !new_names.is_empty() {
@@ -402,20 +457,6 @@ impl<V: Vfs> ValueLog<V> {
         Ok(())
     }
 
-    /// Makes the segments durable that were there at the open: an earlier process may have left them in the
-    /// kernel's cache.
-    ///
-    /// # Errors
-    /// As [`ValueLog::sync`].
-    pub fn sync_found(&self) -> Result<()> {
-        for s in self.segments() {
-            let path = segment_path(&self.dir, s.bucket, s.segment);
-            let file = self.fs.open(&path, OpenMode::ReadWrite).at("open", &path)?;
-            file.sync().at("sync", &path)?;
-        }
-        self.sync()
-    }
-
     /// The next append of every bucket starts a new segment. For a checkpoint and before collecting a head.
     pub fn seal_heads(&self) {
         self.buckets.iter().for_each(|state| state.lock().seal());
@@ -427,17 +468,32 @@ impl<V: Vfs> ValueLog<V> {
         for (state, bucket) in self.buckets.iter().zip(0u16..) {
             let state = state.lock();
             let sealed = state.sealed.iter();
-            all.extend(sealed.map(|(n, size)| SegmentInfo { bucket, segment: *n, size: *size, head: false }));
+            all.extend(sealed.map(|(n, size)| SegmentInfo {
+                bucket,
+                segment: *n,
+                size: *size,
+                head: false,
+                settled: !state.unsynced.iter().any(|s| s.number == *n),
+            }));
             all.extend(state.head.iter().map(|head| SegmentInfo {
                 bucket,
                 segment: head.number,
                 size: head.end.load(Ordering::Relaxed),
                 head: true,
+                settled: false,
             }));
         }
         let retired = self.retired.lock();
         let retired = retired.iter();
-        all.extend(retired.map(|((b, n), size)| SegmentInfo { bucket: *b, segment: *n, size: *size, head: false }));
+        all.extend(retired.map(|((b, n), size)| SegmentInfo {
+            bucket: *b,
+            segment: *n,
+            size: *size,
+            head: false,
+            settled: true,
+        }));
+        let not_settled = self.not_settled.lock();
+        all.iter_mut().for_each(|s| s.settled &= !not_settled.contains(&(s.bucket, s.segment)));
         all.sort_unstable();
         all
     }
@@ -499,10 +555,26 @@ enum Source<V: Vfs> {
 }
 
 impl<V: Vfs> Source<V> {
-    fn parts(&self) -> (&V::File, &str) {
+    /// The file, its path, and a length that every record lies within.
+    fn parts(&self) -> (&V::File, &str, u64) {
         match self {
-            Self::Live(segment) => (&segment.file, &segment.path),
-            Self::Sealed(reader) => (&reader.file, &reader.path),
+            Self::Live(segment) => (&segment.file, &segment.path, segment.end.load(Ordering::Relaxed)),
+            Self::Sealed(reader) => (&reader.file, &reader.path, reader.size),
         }
     }
+}
+
+/// Every segment that the manifest names is there with its length.
+fn check_named(dir: &str, state: &ManifestState, found: &[(u16, u32, u64)]) -> Result<()> {
+    for ((bucket, segment), named) in &state.vlog_segments {
+        let corrupt = |at, what: &'static str| Error::corrupt(segment_path(dir, *bucket, *segment), at, what);
+        let at = found
+            .binary_search_by_key(&(*bucket, *segment), |(b, s, _)| (*b, *s))
+            .map_err(|_| corrupt(0, "a value-log segment that the manifest names is missing"))?;
+        let size = found.get(at).map_or(0, |(_, _, size)| *size);
+        if size < named.size || (named.sealed && size > named.size) {
+            return Err(corrupt(size, "the length that the manifest states"));
+        }
+    }
+    Ok(())
 }

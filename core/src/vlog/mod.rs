@@ -8,10 +8,9 @@
 //!
 //! 1. A segment that takes appends is a *head*; each bucket has one at most. Offsets are given out under the bucket's
 //!    lock, and the write runs outside of it.
-//! 2. After a failed write a segment takes no more appends: the next append of the bucket starts a new one. A full disk
-//!    does the same, so that a hole within the segment is never reused. What was written before stays readable, and
-//!    [`ValueLog::sync`] still syncs it.
-//! 3. After a failed sync nothing more is synced or appended until the database is reopened.
+//! 2. After a full disk a segment takes no more appends, so that a hole in it is never reused; the next append of the
+//!    bucket starts a new one. What was written before stays readable, and [`ValueLog::sync`] still syncs it.
+//! 3. After any other failed write and after a failed sync nothing more is synced or appended until the database is reopened.
 //! 4. When [`ValueLog::sync`] returned, every record whose append had returned before is durable: its bytes, its
 //!    segment's header, the names of segment, bucket and `vlog` directory.
 //! 5. Opening writes nothing. The first append of each bucket starts a new segment, above every number found.
