@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 
 use nokv_formats::batch::Op;
 use nokv_formats::vlog::record_len;
-use nokv_formats::{EntryRef, Kind, KeyRef, Seq, ValuePtr, Version};
+use nokv_formats::{EntryRef, KeyRef, Kind, Seq, ValuePtr, Version};
 
 use crate::index::MemIndex;
 use crate::read::range_set::RangeSet;

@@ -14,7 +14,7 @@
 
 use alloc::vec::Vec;
 
-use nokv_formats::{EntryRef, Kind, KeyRef, Seq, Version};
+use nokv_formats::{EntryRef, KeyRef, Kind, Seq, Version};
 
 /// What to do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,8 @@ impl<'a> Filter<'a> {
         ranges: &[Seq],
         older: &mut impl Older,
     ) -> Fate {
-        let shadowed = matches!(self.previous, Some((v, s)) if v == entry.version && self.kills(s, entry.seq));
+        let shadowed =
+            matches!(self.previous, Some((v, s)) if v == entry.version && self.kills(s, entry.seq));
         self.previous = Some((entry.version, entry.seq));
         let hidden_whole = self.deletes.iter().any(|d| self.kills(*d, entry.seq))
             || ranges.iter().any(|r| self.kills(*r, entry.seq));

@@ -112,7 +112,8 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
     let mut stats = RunStats::default();
     let mut filter = Filter::new(job.horizon, job.cut_ms, job.version_min);
     let mut entries = Entries::new(MergeCursor::new(sources));
-    let mut out = Writer { outputs, builder: None, ranges: &ranges.kept, lower: None, split: job.split_bytes };
+    let mut out =
+        Writer { outputs, builder: None, ranges: &ranges.kept, lower: None, split: job.split_bytes };
     entries.seek_first()?;
     let mut new_key = true;
     let mut covering: &[Seq] = &[];
@@ -140,8 +141,7 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
             }
             Fate::Keep => out.add(key, &entry)?,
             Fate::KeepAsDelete => {
-                let delete =
-                    EntryRef { kind: Kind::Delete, meta: 0, expires_at: 0, value: &[], ..entry };
+                let delete = EntryRef { kind: Kind::Delete, meta: 0, expires_at: 0, value: &[], ..entry };
                 out.add(key, &delete)?;
             }
         }
@@ -158,11 +158,7 @@ struct Ranges<'a> {
     kept: RangeSet,
 }
 
-fn surviving_ranges<'a, V: Vfs>(
-    job: &Job<'_>,
-    all: &'a RangeSet,
-    older: &OlderTables<V>,
-) -> Ranges<'a> {
+fn surviving_ranges<'a, V: Vfs>(job: &Job<'_>, all: &'a RangeSet, older: &OlderTables<V>) -> Ranges<'a> {
     let mut kept = RangeSet::new();
     for f in all.fragments() {
         if job.dropped.contains_key(&f.cf) {
@@ -243,7 +239,12 @@ fn clip(ranges: &RangeSet, lower: Option<KeyRef<'_>>, upper: Option<KeyRef<'_>>)
         // `end` may be the start of a later family: then the fragment goes on to its own end.
         let end = if end.cf == f.cf { end.user_key } else { &f.end };
         for seq in &f.seqs {
-            clipped.push(RangeDelete { cf: f.cf, start: start.user_key.to_vec(), end: end.to_vec(), seq: *seq });
+            clipped.push(RangeDelete {
+                cf: f.cf,
+                start: start.user_key.to_vec(),
+                end: end.to_vec(),
+                seq: *seq,
+            });
         }
     }
     clipped

@@ -20,8 +20,8 @@ use crate::engine::{Engine, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, probe};
-use crate::vlog::segment_path;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
+use crate::vlog::segment_path;
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 256 << 10;
@@ -40,7 +40,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         // Held to the end: nothing leaves the tree, so every file stays.
         let install = self.install.lock();
-        self.vlog.sync()?;
+        let segments = self.sync_values()?;
         let mut state = install.manifest.state().clone();
         let tables = join(target, TABLE_DIR);
         fs.create_dir_all(&tables).at("create directory", &tables)?;
@@ -50,9 +50,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         fs.sync_dir(&tables).at("sync", &tables)?;
         let mut extra = Vec::new();
-        self.push_value_log_edits(&install, &mut extra);
+        self.push_value_log_edits(&install, &segments, &mut extra);
         state.apply(&extra)?;
-        for segment in self.vlog.segments() {
+        for segment in &segments {
             let from = segment_path(&self.dir, segment.bucket, segment.segment);
             let to = segment_path(target, segment.bucket, segment.segment);
             if let Some((dir, _)) = to.rsplit_once('/') {

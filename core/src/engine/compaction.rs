@@ -50,11 +50,7 @@ pub(crate) struct NewTables<'e, V: Vfs, I: MemIndex> {
 }
 
 impl<'e, V: Vfs, I: MemIndex> NewTables<'e, V, I> {
-    pub(crate) const fn new(
-        engine: &'e Engine<V, I>,
-        compression: Compression,
-        seqs: (Seq, Seq),
-    ) -> Self {
+    pub(crate) const fn new(engine: &'e Engine<V, I>, compression: Compression, seqs: (Seq, Seq)) -> Self {
         Self { engine, compression, seqs, made: Vec::new(), done: Vec::new() }
     }
 
@@ -262,7 +258,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         )?;
         let read: u64 = taken.iter().map(|t| t.meta().file_bytes).sum();
         // ORDER: moved values before the tables that point to them are named.
-        self.vlog.sync()?;
+        let segments = self.sync_values()?;
         let tables = outputs.commit()?;
         let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
         let mut install = self.install.lock();
@@ -277,7 +273,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         edits.push(Edit::NextFileId { id: self.next_table.load(Ordering::Acquire) });
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
-        self.push_value_log_edits(&install, &mut edits);
+        self.push_value_log_edits(&install, &segments, &mut edits);
         let ids: Vec<TableId> = inputs.iter().map(|input| input.id).collect();
         self.change_tree(&mut install, &edits, &ids, added, true)?;
         self.counters.merged(read, written, stats.entries_in, stats.entries_out);

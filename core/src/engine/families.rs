@@ -106,7 +106,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn drop_family(&self, name: &str) -> Result<()> {
         self.check_writable()?;
         let mut install = self.install.lock();
-        let id = install.manifest.state().family(name).ok_or_else(|| Error::UnknownFamily(name.to_string()))?;
+        let id =
+            install.manifest.state().family(name).ok_or_else(|| Error::UnknownFamily(name.to_string()))?;
         if id <= CfId::WRITE {
             return Err(Error::InvalidArgument(alloc::format!("column family {name} cannot be dropped")));
         }

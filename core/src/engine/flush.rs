@@ -53,7 +53,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     fn flush_memtable(&self, memtable: &Arc<Memtable<I>>) -> Result<()> {
         let started = self.clock.monotonic_ns();
         // ORDER: values before the table that points to them.
-        self.vlog.sync()?;
+        let segments = self.sync_values()?;
         let horizon = self.horizon();
         let view = self.view();
         let ranges = memtable.ranges().unwrap_or_default();
@@ -68,7 +68,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         edits.push(Edit::WalFloor { segment: floor });
         edits.push(Edit::FlushedSeq { seq: memtable.last_seq() });
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
-        self.push_value_log_edits(&install, &mut edits);
+        self.push_value_log_edits(&install, &segments, &mut edits);
         // ORDER: the table is durable before the edit names it; the floor moves in the same edit.
         self.record(&mut install, &edits, true)?;
         self.install_flush(memtable, &tables);

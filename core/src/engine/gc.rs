@@ -18,8 +18,8 @@ use nokv_formats::manifest::Edit;
 use nokv_formats::vlog::SEGMENT_HEADER_BYTES;
 use nokv_formats::{KeyRef, ValuePtr, Version};
 
-use crate::compact::{Input, Place};
 use crate::compact::run::Relocate;
+use crate::compact::{Input, Place};
 use crate::engine::{Engine, Install};
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
@@ -193,15 +193,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if view.sealed.iter().any(|m| named(&m)) {
             return Ok(GcStep::Wait);
         }
-        let names = |live: &nokv_formats::VlogLive| {
-            gc.victims.iter().any(|(v, _)| *v == (live.bucket, live.segment))
-        };
+        let names =
+            |live: &nokv_formats::VlogLive| gc.victims.iter().any(|(v, _)| *v == (live.bucket, live.segment));
         let Some(input) = first_that_names(&view.tables, names) else {
             return self.gc_finish(gc).map(GcStep::Done);
         };
         let Some(token) = self.claim_rewrite(input) else { return Ok(GcStep::Wait) };
         let mut mover = Mover { engine: self, victims: &gc.victims, moved_bytes: 0 };
-        let result = self.merge_tables(&[input], Place { level: input.level, ingest: input.ingest }, &mut mover);
+        let result =
+            self.merge_tables(&[input], Place { level: input.level, ingest: input.ingest }, &mut mover);
         let moved = mover.moved_bytes;
         self.install.lock().busy.release(token);
         result?;
@@ -255,23 +255,44 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(())
     }
 
-    /// Adds edits for value-log segments that the manifest does not know yet, or knows as open.
-    pub(crate) fn push_value_log_edits(&self, install: &Install<V>, edits: &mut Vec<Edit>) {
+    /// Makes the value log durable; gives the segments whose names and bytes, up to the call, are durable now.
+    pub(crate) fn sync_values(&self) -> Result<Vec<SegmentInfo>> {
+        let mut segments = self.vlog.segments();
+        self.vlog.sync()?;
+        let after = self.vlog.segments();
+        for s in &mut segments {
+            // A segment that was left meanwhile may have bytes that the sync did not cover.
+            let now = after.iter().find(|now| (now.bucket, now.segment) == (s.bucket, s.segment));
+            s.settled = now.is_some_and(|now| now.settled);
+            s.size = now.map_or(s.size, |now| now.size);
+        }
+        Ok(segments)
+    }
+
+    /// Adds edits for what the manifest does not know yet of `durable` segments.
+    pub(crate) fn push_value_log_edits(
+        &self,
+        install: &Install<V>,
+        durable: &[SegmentInfo],
+        edits: &mut Vec<Edit>,
+    ) {
         let state = install.manifest.state();
         // What was removed from the manifest does not come back.
         let gone = self.retired.lock().segments.clone();
-        for s in self.vlog.segments() {
-            let (bucket, number) = (s.bucket, s.segment);
-            if gone.contains(&(bucket, number)) {
+        for s in durable {
+            let (bucket, segment) = (s.bucket, s.segment);
+            if gone.contains(&(bucket, segment)) {
                 continue;
             }
-            let known = state.vlog_segments.get(&(bucket, number));
-            let sealed = !s.head;
-            if known.is_none_or(|k| !k.sealed && (sealed || k.size < s.size)) {
-                edits.push(Edit::VlogSegment { bucket, segment: number, sealed, size: s.size });
+            let known = state.vlog_segments.get(&(bucket, segment));
+            if s.settled && known.is_none_or(|k| !k.sealed) {
+                edits.push(Edit::VlogSegment { bucket, segment, sealed: true, size: s.size });
+            } else if known.is_none() {
+                // How long it is durable is not known while appends go on.
+                edits.push(Edit::VlogSegment { bucket, segment, sealed: false, size: 0 });
             }
-            if s.head && state.vlog_heads.get(&bucket) != Some(&number) {
-                edits.push(Edit::VlogHead { bucket, segment: number });
+            if s.head && state.vlog_heads.get(&bucket).is_none_or(|head| *head < segment) {
+                edits.push(Edit::VlogHead { bucket, segment });
             }
         }
     }

@@ -147,10 +147,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             metas.splice(0..0, deletes);
         }
         let mut install = self.install.lock();
-        let mut edits: Vec<Edit> = metas
-            .iter()
-            .map(|meta| Edit::AddTable { level: 0, ingest: false, meta: meta.clone() })
-            .collect();
+        let mut edits: Vec<Edit> =
+            metas.iter().map(|meta| Edit::AddTable { level: 0, ingest: false, meta: meta.clone() }).collect();
         edits.push(Edit::NextFileId { id: self.next_table.load(Ordering::Acquire) });
         edits.push(Edit::FlushedSeq { seq: last });
         self.record(&mut install, &edits, true)?;
@@ -187,4 +185,3 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.commit.lock().paused
     }
 }
-

@@ -32,8 +32,8 @@ use crate::wal::Journal;
 use crate::write::publish::Publisher;
 
 mod background;
-mod check;
 mod changes;
+mod check;
 mod checkpoint;
 mod compaction;
 mod families;

@@ -33,10 +33,8 @@ use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
-use crate::vlog::{ValueLog, ValueLogOptions, segment_path};
-use crate::wal::{
-    Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only,
-};
+use crate::vlog::{ValueLog, ValueLogOptions};
+use crate::wal::{Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only};
 use crate::write::publish::Publisher;
 
 /// What opening found.
@@ -131,7 +129,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         environment: Environment,
     ) -> Result<Arc<Self>> {
         options.validate()?;
-        let lock = if options.read_only { None } else { Some(take_lock(&fs, dir, options.create_if_missing)?) };
+        let lock =
+            if options.read_only { None } else { Some(take_lock(&fs, dir, options.create_if_missing)?) };
         let mut report = OpenReport::default();
         if !probe(&fs, dir)? {
             if options.read_only || !options.create_if_missing {
@@ -156,10 +155,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             hot_buckets: options.value_log_hot_buckets,
             ..ValueLogOptions::default()
         };
-        let heads = state.vlog_heads.iter().map(|(bucket, segment)| (*bucket, *segment));
-        let vlog =
-            ValueLog::open(fs.clone(), dir, state.db_id, vlog_options, options.read_only, heads)?;
-        check_value_log(dir, &state, &vlog)?;
+        let vlog = ValueLog::open(fs.clone(), dir, vlog_options, options.read_only, &state, report.clean)?;
+        if !options.read_only && !report.clean {
+            // ORDER: values that the last process left in the kernel's cache, before recovery makes the log
+            // records durable that name them.
+            vlog.sync()?;
+        }
         let mut replay = Replay::<I> {
             options: &options,
             flushed: state.flushed_seq,
@@ -169,17 +170,22 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
         };
-        let journal =
-            recover_log(&fs, dir, &options, &mut manifest, &state, opened.clean.as_ref(), &vlog, &mut replay, &mut report)?;
+        let journal = recover_log(
+            &fs,
+            dir,
+            &options,
+            &mut manifest,
+            &state,
+            opened.clean.as_ref(),
+            &vlog,
+            &mut replay,
+            &mut report,
+        )?;
         if !options.read_only {
             manifest.begin_writes()?;
             let cut_any = report.cut.is_some() || opened.torn_at.is_some();
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
-            }
-            if !report.clean {
-                // What the last process left in the kernel's cache may be named by durable records soon.
-                vlog.sync_found()?;
             }
             if !cut_any {
                 report.swept_files += sweep_value_log(&state, &vlog)?;
@@ -284,12 +290,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return flushed;
         }
         self.remove_retired()?;
-        self.vlog.sync()?;
+        // Heads are left at a close: sealed segments have a length that the next open can check.
+        self.vlog.seal_heads();
+        let segments = self.sync_values()?;
         let Some(journal) = &self.journal else { return Ok(()) };
         let end = journal.seal_for_close()?;
         let mut install = self.install.lock();
         let mut edits = Vec::new();
-        self.push_value_log_edits(&install, &mut edits);
+        self.push_value_log_edits(&install, &segments, &mut edits);
         edits.push(Edit::NextFileId { id: self.next_table.load(crate::sync::Ordering::Acquire) });
         self.record(&mut install, &edits, true)?;
         install.manifest.close_clean(CleanClose {
@@ -360,32 +368,20 @@ fn check_tables<V: Vfs>(fs: &V, dir: &str, state: &ManifestState) -> Result<u64>
     for (_, _, meta) in state.tables() {
         let path = || join(&table_dir, &table_name(meta.id));
         match found.binary_search_by_key(&meta.id, |(id, _)| *id) {
-            Err(_) => return Err(Error::corrupt(path(), 0, "the manifest names this table, but it is missing")),
+            Err(_) => {
+                return Err(Error::corrupt(path(), 0, "the manifest names this table, but it is missing"));
+            }
             Ok(at) if found[at].1 != meta.file_bytes => {
-                return Err(Error::corrupt(path(), found[at].1, "length of the file that the manifest states"));
+                return Err(Error::corrupt(
+                    path(),
+                    found[at].1,
+                    "length of the file that the manifest states",
+                ));
             }
             Ok(_) => {}
         }
     }
     Ok(found.last().map_or(0, |(id, _)| id.0))
-}
-
-/// Is every value-log segment that the manifest names there, and long enough?
-fn check_value_log<V: Vfs>(dir: &str, state: &ManifestState, vlog: &ValueLog<V>) -> Result<()> {
-    let found = vlog.segments();
-    for ((bucket, number), named) in &state.vlog_segments {
-        let path = || segment_path(dir, *bucket, *number);
-        match found.iter().find(|s| (s.bucket, s.segment) == (*bucket, *number)) {
-            None => {
-                return Err(Error::corrupt(path(), 0, "the manifest names this segment, but it is missing"));
-            }
-            Some(s) if s.size < named.size && named.sealed => {
-                return Err(Error::corrupt(path(), s.size, "length of the segment that the manifest states"));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Removes segments that an edit took out of the manifest before they could be unlinked: below the head and

@@ -151,13 +151,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 continue;
             }
             let last = Seq(next.0 + member.batch.len() as u64 - 1);
-            member.outcome = Some(Ok(Ticket {
-                number,
-                first: next,
-                last,
-                memtable: commit.active.clone(),
-                end: None,
-            }));
+            member.outcome =
+                Some(Ok(Ticket { number, first: next, last, memtable: commit.active.clone(), end: None }));
             next = Seq(last.0 + 1);
             number += 1;
             logged |= !member.disable_wal;
@@ -232,16 +227,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             if view.touched_since(key, key_hash(key), condition.since)?.is_some() {
                 return Err(Error::Conflict);
             }
-            let touched = before
-                .iter()
-                .filter(|m| matches!(m.outcome, Some(Ok(_))))
-                .flat_map(|m| m.batch.iter())
-                .any(|op| match op.kind {
-                    Kind::RangeDelete => {
-                        op.key.cf == key.cf && op.key.user_key <= key.user_key && key.user_key < op.value
-                    }
-                    _ => op.key == key,
-                });
+            let touched =
+                before.iter().filter(|m| matches!(m.outcome, Some(Ok(_)))).flat_map(|m| m.batch.iter()).any(
+                    |op| match op.kind {
+                        Kind::RangeDelete => {
+                            op.key.cf == key.cf && op.key.user_key <= key.user_key && key.user_key < op.value
+                        }
+                        _ => op.key == key,
+                    },
+                );
             if touched {
                 return Err(Error::Conflict);
             }
@@ -345,7 +339,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         sealed.push(commit.active.clone());
         sealed.extend(old.sealed.iter().cloned());
         commit.active = fresh.clone();
-                self.store_view(View { id: old.id + 1, active: fresh, sealed, tables: old.tables.clone() });
+        self.store_view(View { id: old.id + 1, active: fresh, sealed, tables: old.tables.clone() });
         Ok(())
     }
 

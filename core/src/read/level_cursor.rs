@@ -63,8 +63,7 @@ impl<V: Vfs> LevelCursor<V> {
     }
 
     fn moved(&mut self, result: Result<()>, forward: bool) -> Result<()> {
-        let result =
-            result.and_then(|()| if forward { self.skip_forward() } else { self.skip_backward() });
+        let result = result.and_then(|()| if forward { self.skip_forward() } else { self.skip_backward() });
         if result.is_err() {
             self.open = None;
         }

@@ -276,10 +276,8 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     /// Is there a visible entry at the merge's key? Takes it if so.
     fn resolve(&mut self) -> Result<bool> {
         self.resolver.reset();
-        let mut range_delete = self
-            .ranges
-            .as_ref()
-            .and_then(|ranges| ranges.newest_covering(self.merge.key(), self.bounds.seq));
+        let mut range_delete =
+            self.ranges.as_ref().and_then(|ranges| ranges.newest_covering(self.merge.key(), self.bounds.seq));
         let mut found = false;
         let now_ms = self.now_ms;
         'sources: for i in 0..self.merge.width() {

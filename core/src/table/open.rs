@@ -9,15 +9,15 @@ use nokv_formats::block::{Layout, TRAILER_BYTES, unseal};
 use nokv_formats::bytes::Reader;
 use nokv_formats::filter::Filter;
 use nokv_formats::table::{FOOTER_BYTES, Footer, FooterError, Index, decode_range_deletes};
-use nokv_formats::{KeyRef, EntryRef, Malformed, RangeDelete, TableMeta, TableProps, crc};
+use nokv_formats::{EntryRef, KeyRef, Malformed, RangeDelete, TableMeta, TableProps, crc};
 
 use super::TableShared;
 use super::block::{Block, Place};
 use super::compress::Compression;
 use super::lazy::Lazy;
 use crate::error::{Error, IoContext, Result};
-use crate::sync::{AtomicU32, Ordering};
 use crate::read::range_set::RangeSet;
+use crate::sync::{AtomicU32, Ordering};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
 
 /// Bytes of one read when a whole file is read.

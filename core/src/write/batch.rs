@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::batch::{Op, Ops};
-use nokv_formats::{CfId, Kind, KeyBuf, KeyRef, NEVER, Seq, Version};
+use nokv_formats::{CfId, KeyBuf, KeyRef, Kind, NEVER, Seq, Version};
 
 use crate::error::{Error, Result};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};

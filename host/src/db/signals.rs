@@ -3,7 +3,7 @@
 //! A waiter reads the epoch, looks at the engine, and sleeps only while the epoch is still the one it read; so an
 //! event between the look and the sleep is not missed.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use nokv_core::heat::Signals;
@@ -20,7 +20,6 @@ pub(crate) struct HostSignals {
     publish_gate: Mutex<()>,
     published: Condvar,
     io: RateLimit,
-    background_bytes: AtomicU64,
 }
 
 impl HostSignals {
@@ -85,10 +84,6 @@ impl HostSignals {
         drop(gate);
         self.publish_waiters.fetch_sub(1, Ordering::Relaxed);
     }
-
-    pub(crate) fn background_bytes(&self) -> u64 {
-        self.background_bytes.load(Ordering::Relaxed)
-    }
 }
 
 impl Signals for HostSignals {
@@ -97,7 +92,6 @@ impl Signals for HostSignals {
     }
 
     fn background_io(&self, bytes: u64) {
-        self.background_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.io.take(bytes);
     }
 }
