@@ -418,11 +418,14 @@ fn memory_is_counted<I: MemIndex>(index: &I) {
     assert_eq!(index.len(), count as usize);
 }
 
+/// Values by (version, seq), newest first.
+type Newest = BTreeMap<std::cmp::Reverse<(u64, u64)>, Vec<u8>>;
+
 /// Inserts `ops` and compares every answer with a `BTreeMap`. Seqs are a permutation, so that entries of one
 /// key come in any order.
 pub fn check_ops<I: MemIndex>(index: I, ops: &[Op]) {
     let index = Arc::new(index);
-    let mut model: BTreeMap<KeyBuf, BTreeMap<std::cmp::Reverse<(u64, u64)>, Vec<u8>>> = BTreeMap::new();
+    let mut model: BTreeMap<KeyBuf, Newest> = BTreeMap::new();
     let mut seqs: Vec<u64> = (1..=ops.len() as u64).collect();
     Course::new(ops.len() as u64).shuffle(&mut seqs);
     for (op, seq) in ops.iter().zip(seqs) {
