@@ -30,6 +30,7 @@ pub fn check_index<I: MemIndex>(make: impl Fn() -> I) {
     }
     readers_beside_writers(make());
     writers_of_the_same_keys(make());
+    writers_in_one_place(&make);
 }
 
 /// One insert of a random comparison: what [`check_ops`] takes.
@@ -417,11 +418,14 @@ fn memory_is_counted<I: MemIndex>(index: &I) {
     assert_eq!(index.len(), count as usize);
 }
 
+/// Values by (version, seq), newest first.
+type Newest = BTreeMap<std::cmp::Reverse<(u64, u64)>, Vec<u8>>;
+
 /// Inserts `ops` and compares every answer with a `BTreeMap`. Seqs are a permutation, so that entries of one
 /// key come in any order.
 pub fn check_ops<I: MemIndex>(index: I, ops: &[Op]) {
     let index = Arc::new(index);
-    let mut model: BTreeMap<KeyBuf, BTreeMap<std::cmp::Reverse<(u64, u64)>, Vec<u8>>> = BTreeMap::new();
+    let mut model: BTreeMap<KeyBuf, Newest> = BTreeMap::new();
     let mut seqs: Vec<u64> = (1..=ops.len() as u64).collect();
     Course::new(ops.len() as u64).shuffle(&mut seqs);
     for (op, seq) in ops.iter().zip(seqs) {
@@ -601,5 +605,43 @@ fn writers_of_the_same_keys<I: MemIndex>(index: I) {
         let seqs: Vec<_> = index.entries(key(&user_key)).map(|e| e.seq.0).collect();
         let want: Vec<_> = (0..writers).rev().map(|writer| (i * writers + writer) as u64 + 1).collect();
         assert_eq!(seqs, want);
+    }
+}
+
+/// Threads that start at once on a new index with neighbouring keys: they meet in the same few nodes, split
+/// and grow them, and no key is lost. Many short rounds, as each race is open for a moment only.
+fn writers_in_one_place<I: MemIndex>(make: &impl Fn() -> I) {
+    let (rounds, writers, count) = if cfg!(miri) { (2, 2, 10) } else { (1500, 3, 64) };
+    for round in 0..rounds {
+        let index = make();
+        let key_of = |writer: usize, i: usize| {
+            let number = (i * writers + writer) as u8;
+            // Neighbours in one node in some rounds, forks at changing depths in others.
+            let mut user_key = vec![number.reverse_bits() >> 3; if round % 2 == 0 { 0 } else { 1 + i % 3 }];
+            user_key.push(number);
+            user_key
+        };
+        let ready = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for writer in 0..writers {
+                let (index, ready) = (&index, &ready);
+                scope.spawn(move || {
+                    ready.fetch_add(1, Ordering::AcqRel);
+                    while ready.load(Ordering::Acquire) < writers {
+                        thread::yield_now();
+                    }
+                    for i in 0..count {
+                        let user_key = key_of(writer, i);
+                        index.insert(key(&user_key), &put(9, (i * writers + writer) as u64 + 1, &user_key));
+                    }
+                });
+            }
+        });
+        for writer in 0..writers {
+            for i in 0..count {
+                let user_key = key_of(writer, i);
+                assert_eq!(index.entries(key(&user_key)).count(), 1, "round {round}, {user_key:?}");
+            }
+        }
     }
 }
