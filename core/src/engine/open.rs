@@ -189,6 +189,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
             if !cut_any {
                 report.swept_files += sweep_value_log(&state, &vlog)?;
+                if let Some(journal) = &journal {
+                    journal.release_below(state.wal_floor)?;
+                }
             }
         }
         report.replayed_batches = replay.batches;
@@ -297,9 +300,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let end = journal.seal_for_close()?;
         let mut install = self.install.lock();
         let mut edits = Vec::new();
+        let floor = end.segment;
+        let state = install.manifest.state();
+        let is_empty = flushed.is_ok() && state.flushed_seq >= self.last_seq();
+        if is_empty && floor > state.wal_floor {
+            edits.push(Edit::WalFloor { segment: floor });
+        }
         self.push_value_log_edits(&install, &segments, &mut edits);
         edits.push(Edit::NextFileId { id: self.next_table.load(crate::sync::Ordering::Acquire) });
         self.record(&mut install, &edits, true)?;
+        if is_empty {
+            // ORDER: segments go after the edit that says they are not needed.
+            journal.release_below(floor)?;
+        }
         install.manifest.close_clean(CleanClose {
             wal_segment: end.segment,
             wal_offset: end.offset,

@@ -24,8 +24,10 @@ impl Engine for Nothing {
     }
 }
 
+#[cfg(feature = "nokv")]
 pub struct Nokv(nokv::Db);
 
+#[cfg(feature = "nokv")]
 impl Nokv {
     pub fn open(dir: &Path, engine: nokv::MemTableEngine, cache_bytes: usize) -> Self {
         let mut options = nokv::Options::new(dir);
@@ -36,6 +38,7 @@ impl Nokv {
     }
 }
 
+#[cfg(feature = "nokv")]
 impl Engine for Nokv {
     fn set(&self, key: &[u8], value: &[u8]) {
         self.0.set(key, value).expect("set");

@@ -9,7 +9,7 @@ mod workload;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use engines::{Engine, Nokv, Nothing};
+use engines::{Engine, Nothing};
 use workload::{Rng, Zipf, key_of, value_of};
 
 struct Config {
@@ -32,8 +32,11 @@ fn main() {
         cache_bytes: 256 << 20,
         repeats: 3,
         dir: std::env::temp_dir().join(format!("nokv-bench-{}", std::process::id())),
-        engines: vec!["nothing".into(), "nokv-skiplist".into(), "nokv-art".into()],
+        engines: vec!["nothing".into()],
     };
+    if cfg!(feature = "nokv") {
+        config.engines.extend(["nokv-skiplist".into(), "nokv-art".into()]);
+    }
     if cfg!(feature = "rocksdb") {
         config.engines.push("rocksdb".into());
     }
@@ -62,10 +65,14 @@ fn main() {
             std::fs::create_dir_all(&dir).expect("directory");
             let engine: Box<dyn Engine> = match name.as_str() {
                 "nothing" => Box::new(Nothing),
+                #[cfg(feature = "nokv")]
                 "nokv-skiplist" => {
-                    Box::new(Nokv::open(&dir, nokv::MemTableEngine::Skiplist, config.cache_bytes))
+                    Box::new(engines::Nokv::open(&dir, nokv::MemTableEngine::Skiplist, config.cache_bytes))
                 }
-                "nokv-art" => Box::new(Nokv::open(&dir, nokv::MemTableEngine::Art, config.cache_bytes)),
+                #[cfg(feature = "nokv")]
+                "nokv-art" => {
+                    Box::new(engines::Nokv::open(&dir, nokv::MemTableEngine::Art, config.cache_bytes))
+                }
                 #[cfg(feature = "rocksdb")]
                 "rocksdb" => Box::new(engines::Rocks::open(&dir, config.cache_bytes)),
                 _ => panic!("no such engine: {name}"),
