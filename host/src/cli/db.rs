@@ -56,6 +56,19 @@ fn no_database(dir: &str) -> Failure {
     Failure::new("there is no database here", dir, next)
 }
 
+/// The complaint about a directory of other things, in which nothing looks like ours.
+fn not_a_database(dir: &str) -> Option<Failure> {
+    let ours = |name: &str| {
+        ["tables", "vlog", "wal"].contains(&name)
+            || name.starts_with("CURRENT")
+            || name.starts_with("MANIFEST-")
+    };
+    let entries = StdFs::new().list(dir).ok()?;
+    let next = "name a directory of its own for the database";
+    (!entries.iter().any(|e| ours(&e.name)))
+        .then(|| Failure::new("the directory holds other files and no database", dir, next))
+}
+
 /// The process that has the database open, as its lock file says.
 fn in_use_by(dir: &str) -> Option<u32> {
     let text = std::fs::read_to_string(Path::new(dir).join("LOCK")).ok()?;
@@ -88,7 +101,11 @@ fn failure(dir: &str, error: &Error) -> Failure {
         Error::Corrupt { file, offset, what } => {
             let next = "keep a copy of the directory; nokv check lists all damage, nokv repair shows what can \
                         be saved";
-            Failure::new(format!("the file is damaged ({what})"), format!("{file} byte {offset}"), beside(next))
+            Failure::new(
+                format!("the file is damaged ({what})"),
+                format!("{file} byte {offset}"),
+                beside(next),
+            )
         }
         Error::Unsupported { what, file } => {
             let next = "use a build with that feature";
@@ -96,7 +113,9 @@ fn failure(dir: &str, error: &Error) -> Failure {
         }
         Error::Locked { file, pid } => {
             let (who, next) = match pid {
-                Some(pid) => (format!("process {pid}"), format!("wait until it ends, or stop it (kill {pid})")),
+                Some(pid) => {
+                    (format!("process {pid}"), format!("wait until it ends, or stop it (kill {pid})"))
+                }
                 None => ("another process".to_owned(), "wait until it ends, or stop it".to_owned()),
             };
             Failure::new(format!("{who} has the database open"), file.clone(), next)
@@ -124,7 +143,8 @@ impl Backend for Files {
 
     fn open(&self, dir: &Path, access: Access) -> Result<FileStore> {
         let dir = text_of(dir)?;
-        let there = probe(&StdFs::new(), dir).map_err(|e| failure(dir, &e))?;
+        let there =
+            probe(&StdFs::new(), dir).map_err(|e| not_a_database(dir).unwrap_or_else(|| failure(dir, &e)))?;
         if !there && access != Access::Create {
             return Err(no_database(dir));
         }
@@ -149,7 +169,7 @@ impl Backend for Files {
         let opened = match probe(&StdFs::new(), dir) {
             Ok(false) => return Err(no_database(dir)),
             Ok(true) => open_read_only(dir),
-            Err(error) => Err(error),
+            Err(error) => not_a_database(dir).map_or(Ok(Err(error)), Err)?,
         };
         let report = opened.and_then(|db| {
             let total = db.stats().levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
@@ -223,9 +243,11 @@ fn finding(dir: &str, error: &Error) -> Finding {
         Error::Corrupt { file, offset, what } => {
             Finding { file: file.clone(), offset: *offset, what: what.to_string() }
         }
-        Error::Unsupported { what, file } => {
-            Finding { file: file.clone(), offset: 0, what: format!("needs {what}, which this build does not have") }
-        }
+        Error::Unsupported { what, file } => Finding {
+            file: file.clone(),
+            offset: 0,
+            what: format!("needs {what}, which this build does not have"),
+        },
         other => Finding { file: dir.to_owned(), offset: 0, what: other.to_string() },
     }
 }
@@ -444,8 +466,13 @@ impl Store for FileStore {
         let stats = self.db.stats();
         let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
         let total = tables + stats.value_log_bytes;
-        let seq = watch(progress, total, || bytes_below(to), || self.db.checkpoint(target))
-            .map_err(|e| self.fail(&e))?;
+        let made = watch(progress, total, || bytes_below(to), || self.db.checkpoint(target));
+        let seq = made.map_err(|error| match error {
+            Error::InvalidArgument(what) => {
+                Failure::new(what, target, "name a directory that does not exist yet, or an empty one")
+            }
+            error => self.fail(&error),
+        })?;
         Ok(json!({ "to": target, "seq": seq.0, "bytes": bytes_below(to) }))
     }
 
