@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::manifest::Edit;
+pub use nokv_formats::names::table as table_name;
 use nokv_formats::{CfId, KeyRef, Seq, TableId, TableMeta};
 
 use crate::compact::run::{self, Job, OlderTables, Outputs, Relocate, Stay};
@@ -33,11 +34,6 @@ use crate::vfs::{Vfs, join};
 pub struct Claim {
     pub(crate) choice: Choice,
     pub(crate) token: Ticket,
-}
-
-/// File name of a table.
-pub fn table_name(id: TableId) -> String {
-    alloc::format!("{:06}.sst", id.0)
 }
 
 /// Tables in the making: files get numbers as they are made; what is not committed is unlinked.

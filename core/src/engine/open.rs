@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
+use nokv_formats::names::parse_table as parse_table_name;
 use nokv_formats::walfs::Position;
 use nokv_formats::{Kind, Seq, TableId, TableMeta, ValuePtr};
 
@@ -431,13 +432,6 @@ pub(crate) fn list_or_empty<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<crate::vfs:
         Err(error) if error.kind == IoErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("list", dir, error)),
     }
-}
-
-/// The number in a table's file name.
-pub(crate) fn parse_table_name(name: &str) -> Option<TableId> {
-    let digits = name.strip_suffix(".sst")?;
-    let id = TableId(digits.parse().ok()?);
-    (table_name(id) == name).then_some(id)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of open, called once")]
