@@ -1,3 +1,5 @@
 //! Suites that cross the crates of NoKV.
 
+pub mod foreign;
 pub mod laws;
+pub mod model;
