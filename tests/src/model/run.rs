@@ -75,7 +75,9 @@ pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) {
 impl<V: Vfs, I: MemIndex> Run<V, I> {
     fn new(setup: Setup<V, I::Config>) -> Self {
         let mut model = History::default();
-        [CfId::DEFAULT, CfId::LOCK, CfId::WRITE].map(|cf| model.create(cf));
+        for cf in [CfId::DEFAULT, CfId::LOCK, CfId::WRITE] {
+            model.create(cf);
+        }
         let mut run = Self {
             dir: format!("{}/db", setup.dir),
             clock: Arc::new(ManualClock::new(1_000_000)),
