@@ -1,8 +1,6 @@
 //! Suites that cross the crates of NoKV.
 
+pub mod crash;
+pub mod foreign;
 pub mod laws;
-
-/// The examples of the README, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+pub mod model;

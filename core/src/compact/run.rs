@@ -117,10 +117,12 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
     entries.seek_first()?;
     let mut new_key = true;
     let mut covering: &[Seq] = &[];
+    let mut held: Option<(Version, Seq)> = None;
     while let Some((entry, _)) = entries.entry() {
         let key = entries.key();
         if new_key {
             filter.begin_key();
+            held = None;
             covering = ranges.all.covering(key);
         }
         stats.entries_in += 1;
@@ -129,8 +131,17 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
         } else {
             filter.judge(key, &entry, covering, older)
         };
+        if fate == Fate::Keep
+            && entry.kind.has_value()
+            && let Some((version, seq)) = held.take()
+            && version == entry.version
+        {
+            out.add(key, &without_value(Kind::Purge, version, seq))?;
+            stats.entries_out += 1;
+        }
         match fate {
             Fate::Drop => {}
+            Fate::KeepWithNext => held = Some((entry.version, entry.seq)),
             Fate::Keep if entry.kind == Kind::Pointer => {
                 let ptr = ValuePtr::decode(entry.value)
                     .map_err(|m| Error::malformed("value pointer of a table", 0, m))?;
@@ -140,16 +151,17 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
                 }
             }
             Fate::Keep => out.add(key, &entry)?,
-            Fate::KeepAsDelete => {
-                let delete = EntryRef { kind: Kind::Delete, meta: 0, expires_at: 0, value: &[], ..entry };
-                out.add(key, &delete)?;
-            }
+            Fate::KeepAsDelete => out.add(key, &without_value(Kind::Delete, entry.version, entry.seq))?,
         }
-        stats.entries_out += u64::from(fate != Fate::Drop);
+        stats.entries_out += u64::from(matches!(fate, Fate::Keep | Fate::KeepAsDelete));
         new_key = entries.next()?;
     }
     out.finish()?;
     Ok(stats)
+}
+
+const fn without_value(kind: Kind, version: Version, seq: Seq) -> EntryRef<'static> {
+    EntryRef { version, seq, kind, meta: 0, expires_at: 0, value: &[] }
 }
 
 /// The range deletes of the inputs: all of them, to judge entries by, and those that go on.
