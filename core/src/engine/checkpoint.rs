@@ -40,7 +40,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         // Held to the end: nothing leaves the tree, so every file stays.
         let install = self.install.lock();
-        let segments = self.sync_values()?;
+        let segments = self.without_removed(&install, &self.sync_values()?);
         let mut state = install.manifest.state().clone();
         let tables = join(target, TABLE_DIR);
         fs.create_dir_all(&tables).at("create directory", &tables)?;
