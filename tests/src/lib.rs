@@ -3,3 +3,8 @@
 #[cfg(feature = "skiplist")]
 pub mod crash;
 pub mod laws;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

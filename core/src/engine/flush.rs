@@ -32,7 +32,7 @@ use crate::vfs::Vfs;
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Claims the oldest sealed memtable, when every batch in it is whole.
     pub(crate) fn claim_flush(&self) -> Option<Work<I>> {
-        let mut install = self.install.try_lock()?;
+        let mut install = self.install.lock();
         if install.flushing {
             return None;
         }

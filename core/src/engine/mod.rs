@@ -49,6 +49,7 @@ mod writes;
 
 pub use background::{Stall, Work};
 pub use check::CheckReport;
+pub use compaction::table_name;
 pub use families::Families;
 pub use gc::{Collection, GcReport, GcStep};
 pub use ingest::ReplacedRange;
