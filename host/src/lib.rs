@@ -12,6 +12,7 @@
 pub mod cli;
 mod db;
 mod index;
+pub mod repair;
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
