@@ -7,7 +7,15 @@ use nokv_vfs_std::StdFs;
 
 fn mem(name: &'static str, index: fn(&Options) -> MemTableEngine, seed: u64, ops: u64) {
     let fs = MemFs::new();
-    run::<_, BuiltinIndex>(Setup { name, fs, dir: "m".into(), index, kill: Some(MemFs::kill_clone), seed, ops });
+    run::<_, BuiltinIndex>(Setup {
+        name,
+        fs,
+        dir: "m".into(),
+        index,
+        kill: Some(MemFs::kill_clone),
+        seed,
+        ops,
+    });
 }
 
 fn files(name: &'static str, index: fn(&Options) -> MemTableEngine, seed: u64, ops: u64) {

@@ -36,7 +36,11 @@ pub(super) fn key_space() -> Vec<Vec<u8>> {
 /// Position of a key; the long one is rare.
 pub(super) fn key_at(course: &mut Course, keys: &[Vec<u8>]) -> usize {
     loop {
-        let at = if one_in(course, 3) { course.below(24) as usize * 7 % keys.len() } else { course.below(keys.len() as u64) as usize };
+        let at = if one_in(course, 3) {
+            course.below(24) as usize * 7 % keys.len()
+        } else {
+            course.below(keys.len() as u64) as usize
+        };
         if keys[at].len() < 1000 || one_in(course, 40) {
             return at;
         }
@@ -75,7 +79,8 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.value_log_segment_bytes = pick(course, &[64 << 10, 128 << 10, 512 << 10]);
     options.value_log_buckets = pick(course, &[1, 2, 4]);
     options.value_log_hot_buckets = u16::from(options.value_log_buckets > 1 && one_in(course, 3));
-    options.value_log_gc_interval = pick(course, &[Duration::ZERO, Duration::ZERO, Duration::from_millis(30)]);
+    options.value_log_gc_interval =
+        pick(course, &[Duration::ZERO, Duration::ZERO, Duration::from_millis(30)]);
     options.value_log_gc_discard_ratio = pick(course, &[0.1, 0.5, 0.9]);
     options.block_bytes = pick(course, &[256, 1 << 10, 4 << 10, 16 << 10]);
     options.bloom_bits_per_key = pick(course, &[0, 4, 10]);

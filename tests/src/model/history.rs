@@ -120,7 +120,15 @@ impl History {
     }
 
     /// Sets a version.
-    pub fn put(&mut self, cf: CfId, key: &[u8], version: Version, meta: u8, expires_at: u64, value: Arc<[u8]>) {
+    pub fn put(
+        &mut self,
+        cf: CfId,
+        key: &[u8],
+        version: Version,
+        meta: u8,
+        expires_at: u64,
+        value: Arc<[u8]>,
+    ) {
         let op = self.push(cf, key, What::Put, version);
         (op.meta, op.expires_at, op.value) = (meta, expires_at, value);
     }
@@ -163,12 +171,14 @@ impl History {
         let lower = if none { upper.expect("there is one") } else { lower };
         let start = std::ops::Bound::Included(lower);
         let end = upper.map_or(std::ops::Bound::Unbounded, |upper| std::ops::Bound::Included(upper));
-        family.keys.range::<[u8], _>((start, end)).filter(move |(key, _)| upper.is_none_or(|u| key.as_slice() < u)).filter_map(
-            move |(key, ops)| {
+        family
+            .keys
+            .range::<[u8], _>((start, end))
+            .filter(move |(key, _)| upper.is_none_or(|u| key.as_slice() < u))
+            .filter_map(move |(key, ops)| {
                 let put = visible(ops, family.newest_range(key, read.seq), read, Version::MAX)?;
                 Some((key.as_slice(), put))
-            },
-        )
+            })
     }
 
     /// The newest operation that touched `key`, and whether it is a put that is visible at `now_ms`.
@@ -187,7 +197,8 @@ impl History {
         for family in self.families.values_mut() {
             let ranges = std::mem::take(&mut family.ranges);
             for (key, ops) in &mut family.keys {
-                let range = ranges.iter().filter(|r| r.seq <= oldest.seq && r.covers(key)).map(|r| r.seq).max();
+                let range =
+                    ranges.iter().filter(|r| r.seq <= oldest.seq && r.covers(key)).map(|r| r.seq).max();
                 prune_key(ops, range.unwrap_or_default(), oldest);
             }
             // A range delete is needed while it covers anything older, or is the last that touched a key: never
@@ -234,9 +245,8 @@ fn visible(ops: &[Put], range: Seq, read: Read, bound: Version) -> Option<&Put> 
             && put.seq > range
             && !put.expired(read.now_ms)
             && best.is_none_or(|best| put.version > best.version);
-        let hides = |by: &Put| {
-            by.version == put.version || (by.version > put.version && by.deletes(read.now_ms))
-        };
+        let hides =
+            |by: &Put| by.version == put.version || (by.version > put.version && by.deletes(read.now_ms));
         if candidate && !seen[i + 1..].iter().any(hides) {
             best = Some(put);
         }
@@ -250,7 +260,8 @@ fn prune_key(ops: &mut Vec<Put>, range: Seq, oldest: Read) {
         let op = &ops[i];
         gone[i] = op.seq < range
             || ops[i + 1..].iter().take_while(|by| by.seq <= oldest.seq).any(|by| {
-                let hides_itself_only = op.what == What::Purge || (op.what == What::Put && op.expires_at == 0);
+                let hides_itself_only =
+                    op.what == What::Purge || (op.what == What::Put && op.expires_at == 0);
                 (by.version >= op.version && by.deletes(oldest.now_ms))
                     || (by.version == op.version && hides_itself_only)
             });

@@ -33,7 +33,12 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         );
         let index = (self.setup.index)(&options);
         let db = Db::open_with(self.setup.fs.clone(), index, options).expect("open");
-        assert_eq!(db.published_seq(), self.model.seq(), "published seq after opening: {:?}", db.open_report());
+        assert_eq!(
+            db.published_seq(),
+            self.model.seq(),
+            "published seq after opening: {:?}",
+            db.open_report()
+        );
         self.db = Some(db);
         self.unlogged = false;
     }
@@ -57,7 +62,9 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
     pub(super) fn compact_range(&mut self) {
         let cf = self.family();
         let (lower, upper) = (self.one_in(2).then(|| self.key()), self.one_in(2).then(|| self.key()));
-        self.note(|_| format!("compact {cf} {:?}..{:?}", lower.as_ref().map(Vec::len), upper.as_ref().map(Vec::len)));
+        self.note(|_| {
+            format!("compact {cf} {:?}..{:?}", lower.as_ref().map(Vec::len), upper.as_ref().map(Vec::len))
+        });
         self.db().compact_range(cf, lower.as_deref(), upper.as_deref()).expect("compact_range");
         self.unlogged = false;
     }

@@ -184,7 +184,13 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         }
     }
 
-    fn differs(&self, o: &IterOptions, read: Read, got: Option<Vec<u8>>, want: Option<(Vec<u8>, Put)>) -> String {
+    fn differs(
+        &self,
+        o: &IterOptions,
+        read: Read,
+        got: Option<Vec<u8>>,
+        want: Option<(Vec<u8>, Put)>,
+    ) -> String {
         let mut text = format!(
             "iterator at {read:?} reverse {} prefix {:?} lower {:?} upper {:?}\ngot {:?} want {:?} {:?}\n",
             o.reverse,
@@ -319,7 +325,9 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
 
     /// A copy of the database, opened: the same content at the model's present.
     pub(super) fn compare_copy(&self, copy: &nokv::Db<V, I>) {
-        for (cf, family) in self.model.families().into_iter().map(|cf| (cf, IterOptions { cf, ..Default::default() })) {
+        for (cf, family) in
+            self.model.families().into_iter().map(|cf| (cf, IterOptions { cf, ..Default::default() }))
+        {
             let iter = copy.iter(family.clone()).expect("iter");
             self.compare_items(iter, &family, self.now(), self.wanted(&family, self.now(), usize::MAX));
             for key in &self.keys {

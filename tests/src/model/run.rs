@@ -228,8 +228,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             let entry = entry.expect("an entry");
             let key = nokv::split_internal_key(&entry.key).expect("an internal key");
             if let Some((cf, user_key, version, seq)) = &before {
-                let ordered = (*cf, user_key.as_slice(), key.version, key.seq)
-                    < (key.cf, key.user_key, *version, *seq);
+                let ordered =
+                    (*cf, user_key.as_slice(), key.version, key.seq) < (key.cf, key.user_key, *version, *seq);
                 assert!(ordered, "{before:?} before {key:?}");
             }
             before = Some((key.cf, key.user_key.to_vec(), key.version, key.seq));
@@ -243,7 +243,9 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         text += "database:\n";
         if let Ok(entries) = self.db().internal_iter() {
             for entry in entries.flatten() {
-                if let Some(at) = nokv::split_internal_key(&entry.key).filter(|k| k.cf == cf && k.user_key == key) {
+                if let Some(at) =
+                    nokv::split_internal_key(&entry.key).filter(|k| k.cf == cf && k.user_key == key)
+                {
                     text += &format!(
                         "  {:?} seq {} version {} expires {}\n",
                         entry.kind, at.seq, at.version, entry.expires_at

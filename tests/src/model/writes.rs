@@ -281,8 +281,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                 self.flush();
             }
         }
-        let changed =
-            read.iter().any(|(cf, key)| self.model.touched(*cf, key, self.now_ms()).0 > now.seq);
+        let changed = read.iter().any(|(cf, key)| self.model.touched(*cf, key, self.now_ms()).0 > now.seq);
         match tx.commit(&WriteOptions::default()) {
             Ok(seq) if own.is_empty() => assert_eq!(seq, now.seq),
             Ok(seq) => {
