@@ -79,10 +79,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     ///
     /// # Errors
     /// A batch above the limits; what writing to the value log gives.
-    pub fn prepare<'b>(
-        &self,
-        batch: &'b WriteBatch,
-    ) -> Result<Prepared<'b, '_, V, I>> {
+    pub fn prepare<'b>(&self, batch: &'b WriteBatch) -> Result<Prepared<'b, '_, V, I>> {
         self.check_writable()?;
         let threshold = self.options.separate_from();
         if batch.value_bytes_max() < threshold {
