@@ -430,6 +430,9 @@ fn one_writer_at_a_time_and_readers_beside_it() {
     ok(&["set", "--workdir", &db, "before", "1"]);
     let mut import = open_import(&db);
     let pid = import.id().to_string();
+    // One line, and more to come: it is read, and not yet written.
+    let mut stdin = import.stdin.take().expect("a pipe");
+    stdin.write_all(b"after\t2\n").expect("the importer reads");
     let start = Instant::now();
     while fs::read_to_string(format!("{db}/LOCK")).unwrap_or_default().trim() != pid {
         assert!(start.elapsed() < PATIENCE, "the import does not start");
@@ -444,8 +447,6 @@ fn one_writer_at_a_time_and_readers_beside_it() {
     assert_eq!(ok(&["scan", "--workdir", &db]), "before\t1\n");
     let check: Json = serde_json::from_str(&ok(&["check", "--workdir", &db, "--json"])).expect("JSON");
     assert_eq!(check["summary"]["in_use_by_process"].to_string(), pid);
-    let mut stdin = import.stdin.take().expect("a pipe");
-    stdin.write_all(b"after\t2\n").expect("the importer reads");
     drop(stdin);
     let output = import.wait_with_output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -110,8 +110,7 @@ pub(crate) fn copy_file<V: Vfs>(
 ) -> Result<()> {
     let source = fs.open(from, OpenMode::Read).at("open", from)?;
     let target = fs.create(to).at("create", to)?;
-    let mut buf = Vec::new();
-    buf.resize(COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES)), 0);
+    let mut buf = alloc::vec![0; COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES))];
     let mut at = 0;
     while at < bytes {
         let want = buf.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));

@@ -60,7 +60,7 @@ pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
 pub use stats::{EngineStats, LevelStats};
-pub use writes::{Member, Separated, Ticket};
+pub use writes::{Member, Prepared, Separated, Ticket};
 
 /// The directory of the log.
 pub(crate) const WAL_DIR: &str = "wal";
