@@ -18,6 +18,9 @@ use crate::sync::Arc;
 use crate::table::{Table, TableBuilder};
 use crate::vfs::{Vfs, VfsFile};
 
+/// Entries between two looks at whether to go on.
+const CANCEL_LOOK: u64 = 4096;
+
 /// What a run must respect.
 pub struct Job<'a> {
     /// Seqs that reads stand at, ascending.
@@ -30,6 +33,8 @@ pub struct Job<'a> {
     pub dropped: &'a BTreeMap<CfId, Seq>,
     /// An output is closed at this size, in bytes.
     pub split_bytes: u64,
+    /// Asked now and then: is the run to be given up?
+    pub is_cancelled: &'a dyn Fn() -> bool,
 }
 
 /// Moves values that a pointer names; `None` leaves the pointer as it is.
@@ -126,6 +131,9 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
             covering = ranges.all.covering(key);
         }
         stats.entries_in += 1;
+        if stats.entries_in % CANCEL_LOOK == 0 && (job.is_cancelled)() {
+            return Err(Error::Busy("the database closes"));
+        }
         let fate = if job.dropped.contains_key(&key.cf) {
             Fate::Drop
         } else {

@@ -237,6 +237,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // Tables of level 0 are ordered as wholes: one output.
             split_bytes: if to.level == 0 { u64::MAX } else { self.options.table_bytes },
+            is_cancelled: &|| self.stopping.load(Ordering::Relaxed),
         };
         let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
         let compression = if to.level == 0 { Compression::None } else { self.options.compression };

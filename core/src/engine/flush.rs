@@ -102,6 +102,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // One memtable, one table: level 0 is ordered by whole tables.
             split_bytes: u64::MAX,
+            is_cancelled: &|| false,
         };
         let mut older = OlderTables::<V>::new(view.tables.tables().cloned().collect());
         let seqs = (memtable.first_seq(), memtable.last_seq());

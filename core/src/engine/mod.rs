@@ -100,6 +100,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,
+    /// Merges give up; nothing new is started.
+    pub(crate) stopping: AtomicBool,
     pub(crate) gc_running: AtomicBool,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,

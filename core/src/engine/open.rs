@@ -251,6 +251,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             closed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             gc_running: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
@@ -264,6 +265,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Number of the database.
     pub const fn database_id(&self) -> u64 {
         self.database_id
+    }
+
+    /// Merges that run give up soon, and none is started any more: the database is about to close.
+    pub fn stop_merges(&self) {
+        self.stopping.store(true, crate::sync::Ordering::Release);
     }
 
     /// Flushes what memtables hold, makes everything durable and marks the database clean. Background work

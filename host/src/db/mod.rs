@@ -134,6 +134,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         // Writers that were let in finish: their batches are applied before the flush.
         self.queue.shut(&self.engine, &self.signals);
+        self.engine.stop_merges();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
         }
