@@ -12,6 +12,7 @@
 pub mod cli;
 mod db;
 mod index;
+mod table_writer;
 pub mod repair;
 
 pub use db::{
@@ -28,3 +29,4 @@ pub use nokv_core::table::Compression;
 pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
+pub use table_writer::TableWriter;

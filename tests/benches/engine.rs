@@ -88,7 +88,7 @@ fn table_lookup(c: &mut Criterion) {
     let keys = sorted_keys(100_000, 1, 0);
     let table = table(&fs, "t", &keys);
     let mut n = 0usize;
-    let mut find = |key: &[u8]| {
+    let find = |key: &[u8]| {
         let key = KeyRef::new(CfId::DEFAULT, key);
         let mut found = 0;
         let mut visit = |entry: EntryRef<'_>, _: &_| {

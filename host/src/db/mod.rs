@@ -795,7 +795,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
 }
 
 /// A number for a new database, from the process's address layout, id and time: it need only differ.
-fn random_id() -> u64 {
+pub(crate) fn random_id() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());
