@@ -78,9 +78,7 @@ impl Filter {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(self.lines.len() * LINE_BYTES + 5);
         for Line(words) in &self.lines {
-            for word in words {
-                out.extend_from_slice(&word.to_le_bytes());
-            }
+            out.extend_from_slice(bytemuck::bytes_of(&words.map(u64::to_le)));
         }
         out.push(self.probes);
         out.extend_from_slice(&(self.lines.len() as u32).to_le_bytes());
@@ -98,14 +96,9 @@ impl Filter {
         if lines == 0 || body.len() as u64 != u64::from(lines) * LINE_BYTES as u64 {
             return Err(wrong("lines of a filter"));
         }
-        let words = |line: &[u8]| {
-            let mut words = [0; 8];
-            for (word, stored) in words.iter_mut().zip(line.chunks_exact(8)) {
-                *word = stored.first_chunk().map_or(0, |stored| u64::from_le_bytes(*stored));
-            }
-            Line(words)
-        };
-        Ok(Self { lines: body.chunks_exact(LINE_BYTES).map(words).collect(), probes })
+        let (lines, _) = body.as_chunks::<LINE_BYTES>();
+        let words = |line: &[u8; LINE_BYTES]| Line(bytemuck::cast::<_, [u64; 8]>(*line).map(u64::from_le));
+        Ok(Self { lines: lines.iter().map(words).collect(), probes })
     }
 }
 

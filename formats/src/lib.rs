@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod filter;
 pub mod key;
 pub mod manifest;
+pub mod names;
 pub mod table;
 pub mod table_props;
 pub mod value_ptr;

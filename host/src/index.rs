@@ -26,10 +26,11 @@ pub enum MemTableEngine {
 #[allow(clippy::derivable_impls, reason = "which one it is depends on the features")]
 impl Default for MemTableEngine {
     fn default() -> Self {
-        #[cfg(feature = "skiplist")]
-        return Self::Skiplist;
-        #[cfg(all(feature = "art", not(feature = "skiplist")))]
+        // The faster one for points, where both are there.
+        #[cfg(feature = "art")]
         return Self::Art;
+        #[cfg(all(feature = "skiplist", not(feature = "art")))]
+        return Self::Skiplist;
         #[cfg(not(any(feature = "art", feature = "skiplist")))]
         return Self::None;
     }

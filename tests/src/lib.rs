@@ -1,4 +1,7 @@
 //! Suites that cross the crates of NoKV.
 
+pub mod crash;
+pub mod foreign;
 pub mod laws;
 pub mod small_db;
+pub mod model;

@@ -9,6 +9,7 @@
 //!    link: everything before it still sorts before the new entry.
 //! 3. The usual write is the newest of its key and costs one CAS at the head. An older one walks past those
 //!    that are newer.
+#![allow(unsafe_code)]
 
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};

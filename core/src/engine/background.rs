@@ -63,7 +63,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if self.has_removable() && !self.removing.swap(true, Ordering::AcqRel) {
             return Some(Work::RemoveRetired);
         }
-        if small_only {
+        if small_only || self.stopping.load(Ordering::Acquire) {
             return None;
         }
         self.claim_compaction().map(Work::Compact)

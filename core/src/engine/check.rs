@@ -25,8 +25,8 @@ pub struct CheckReport {
     pub values: u64,
     /// Bytes read, roughly.
     pub bytes: u64,
-    /// What is wrong, as text with file and offset.
-    pub problems: Vec<String>,
+    /// What is wrong: [`Error::Corrupt`] and [`Error::Unsupported`] only.
+    pub problems: Vec<Error>,
 }
 
 impl CheckReport {
@@ -47,7 +47,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let mut report = CheckReport::default();
         let view = self.view();
         if let Err(what) = level::check(&view.tables, &view.tables, &Installing::default()) {
-            report.problems.push(what);
+            report.problems.push(Error::corrupt(self.path("CURRENT"), 0, what));
         }
         for table in view.tables.tables() {
             let bytes = table.meta().file_bytes;
@@ -110,7 +110,7 @@ fn name_of<V: Vfs, I: MemIndex>(engine: &Engine<V, I>, table: Option<&Arc<Table<
 fn note(report: &mut CheckReport, result: Result<()>) -> Result<()> {
     match result {
         Err(error @ (Error::Corrupt { .. } | Error::Unsupported { .. })) => {
-            report.problems.push(error.to_string());
+            report.problems.push(error);
             Ok(())
         }
         other => other,

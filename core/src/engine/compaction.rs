@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::manifest::Edit;
+pub use nokv_formats::names::table as table_name;
 use nokv_formats::{CfId, KeyRef, Seq, TableId, TableMeta};
 
 use crate::compact::run::{self, Job, OlderTables, Outputs, Relocate, Stay};
@@ -33,11 +34,6 @@ use crate::vfs::{Vfs, join};
 pub struct Claim {
     pub(crate) choice: Choice,
     pub(crate) token: Ticket,
-}
-
-/// File name of a table.
-pub fn table_name(id: TableId) -> String {
-    alloc::format!("{:06}.sst", id.0)
 }
 
 /// Tables in the making: files get numbers as they are made; what is not committed is unlinked.
@@ -125,7 +121,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     pub(crate) fn claim_compaction(&self) -> Option<Claim> {
-        let mut install = self.install.try_lock()?;
+        let mut install = self.install.lock();
         let view = self.view.load();
         let choice = pick(&view.tables, &install.busy, &self.pressure(&view), &self.options.pick);
         if matches!(choice, Choice::Idle) {
@@ -247,6 +243,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // Tables of level 0 are ordered as wholes: one output.
             split_bytes: if to.level == 0 { u64::MAX } else { self.options.table_bytes },
+            is_cancelled: &|| self.stopping.load(Ordering::Relaxed),
         };
         let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
         let compression = if to.level == 0 { Compression::None } else { self.options.compression };
@@ -320,16 +317,18 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(())
     }
 
-    /// Live tables outside `inputs` that may hold older entries: everything from the topmost input level down.
+    /// Live tables outside `inputs` that may hold older entries: those at and below the topmost place of an
+    /// input. What lies above is newer, key by key.
     fn possibly_older(&self, tables: &Tables<V>, inputs: &[Input]) -> Vec<Arc<Table<V>>> {
-        let top = inputs.iter().map(|input| input.level).min().unwrap_or(0) as usize;
+        let place = |level, ingest| Place { level, ingest };
+        let Some(top) = inputs.iter().map(|input| place(input.level, input.ingest)).min() else {
+            return Vec::new();
+        };
         tables
-            .levels()
-            .iter()
-            .skip(top)
-            .flat_map(|level| level.ingest.iter().chain(&level.tables))
-            .filter(|t| !inputs.iter().any(|input| input.id == t.meta().id))
-            .cloned()
+            .sources()
+            .filter(|s| place(s.level, s.ingest) >= top)
+            .filter(|s| !inputs.iter().any(|input| input.id == s.table.meta().id))
+            .map(|s| s.table.clone())
             .collect()
     }
 

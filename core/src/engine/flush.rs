@@ -32,7 +32,7 @@ use crate::vfs::Vfs;
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Claims the oldest sealed memtable, when every batch in it is whole.
     pub(crate) fn claim_flush(&self) -> Option<Work<I>> {
-        let mut install = self.install.try_lock()?;
+        let mut install = self.install.lock();
         if install.flushing {
             return None;
         }
@@ -102,6 +102,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // One memtable, one table: level 0 is ordered by whole tables.
             split_bytes: u64::MAX,
+            is_cancelled: &|| false,
         };
         let mut older = OlderTables::<V>::new(view.tables.tables().cloned().collect());
         let seqs = (memtable.first_seq(), memtable.last_seq());

@@ -50,6 +50,7 @@ mod writes;
 
 pub use background::{Stall, Work};
 pub use check::CheckReport;
+pub use compaction::table_name;
 pub use families::Families;
 pub use gc::{Collection, GcReport, GcStep};
 pub use ingest::ReplacedRange;
@@ -59,7 +60,7 @@ pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
 pub use stats::{EngineStats, LevelStats};
-pub use writes::{Member, Separated, Ticket};
+pub use writes::{Member, Prepared, Separated, Ticket};
 
 /// The directory of the log.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -99,6 +100,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,
+    /// Merges give up; nothing new is started.
+    pub(crate) stopping: AtomicBool,
     pub(crate) gc_running: AtomicBool,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,

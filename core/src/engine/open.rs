@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
+use nokv_formats::names::parse_table as parse_table_name;
 use nokv_formats::walfs::{Position, parse_segment_file_name};
 use nokv_formats::{Kind, Seq, TableId, TableMeta, ValuePtr};
 
@@ -190,6 +191,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
             if !cut_any {
                 report.swept_files += sweep_value_log(&state, &vlog)?;
+                if let Some(journal) = &journal {
+                    journal.release_below(state.wal_floor)?;
+                }
             }
         }
         report.replayed_batches = replay.batches;
@@ -247,6 +251,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             closed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             gc_running: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
@@ -260,6 +265,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Number of the database.
     pub const fn database_id(&self) -> u64 {
         self.database_id
+    }
+
+    /// Merges that run give up soon, and none is started any more: the database is about to close.
+    pub fn stop_merges(&self) {
+        self.stopping.store(true, crate::sync::Ordering::Release);
     }
 
     /// Flushes what memtables hold, makes everything durable and marks the database clean. Background work
@@ -298,9 +308,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let end = journal.seal_for_close()?;
         let mut install = self.install.lock();
         let mut edits = Vec::new();
+        let floor = end.segment;
+        let state = install.manifest.state();
+        let is_empty = flushed.is_ok() && state.flushed_seq >= self.last_seq();
+        if is_empty && floor > state.wal_floor {
+            edits.push(Edit::WalFloor { segment: floor });
+        }
         self.push_value_log_edits(&install, &segments, &mut edits);
         edits.push(Edit::NextFileId { id: self.next_table.load(crate::sync::Ordering::Acquire) });
         self.record(&mut install, &edits, true)?;
+        if is_empty {
+            // ORDER: segments go after the edit that says they are not needed.
+            journal.release_below(floor)?;
+        }
         install.manifest.close_clean(CleanClose {
             wal_segment: end.segment,
             wal_offset: end.offset,
@@ -419,13 +439,6 @@ pub(crate) fn list_or_empty<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<crate::vfs:
         Err(error) if error.kind == IoErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("list", dir, error)),
     }
-}
-
-/// The number in a table's file name.
-pub(crate) fn parse_table_name(name: &str) -> Option<TableId> {
-    let digits = name.strip_suffix(".sst")?;
-    let id = TableId(digits.parse().ok()?);
-    (table_name(id) == name).then_some(id)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of open, called once")]

@@ -117,7 +117,6 @@ fn every_rule_refuses_what_breaks_it_and_changes_nothing() {
         ("unknown family dropped", Vec::from([Edit::DropFamily { id: CfId(9), at_seq: Seq(1) }])),
         ("dropped twice", Vec::from([Edit::DropFamily { id: CfId(3), at_seq: Seq(1) }])),
         ("head moves back", Vec::from([head(4), head(3)])),
-        ("sealed head", Vec::from([head(1)])),
         ("sealed segment changes", Vec::from([segment(1, true, 91)])),
         ("segment shrinks", Vec::from([segment(2, false, 80), segment(2, false, 79)])),
         ("unknown segment removed", Vec::from([Edit::VlogRemove { bucket: 1, segment: 8 }])),

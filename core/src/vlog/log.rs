@@ -68,7 +68,7 @@ pub struct ValueLog<V: Vfs> {
     /// Segments of buckets that the options do not have any more: readable, never appended to.
     retired: Mutex<BTreeMap<(u16, u32), u64>>,
     readers: Mutex<Readers<V>>,
-    buffers: Mutex<Vec<Vec<u8>>>,
+    buffers: Mutex<heapless::Vec<Vec<u8>, SPARE_BUFFERS>>,
     /// Segments of the process before that it may not have synced.
     not_settled: Mutex<Vec<(u16, u32)>>,
     dead: AtomicBool,
@@ -174,7 +174,7 @@ impl<V: Vfs> ValueLog<V> {
             buckets: buckets.into_iter().map(Mutex::new).collect(),
             retired: Mutex::new(retired),
             readers: Mutex::new(Readers { open: BTreeMap::new(), tick: 0 }),
-            buffers: Mutex::new(Vec::new()),
+            buffers: Mutex::new(heapless::Vec::new()),
             not_settled: Mutex::new(not_settled),
             dead: AtomicBool::new(false),
             sync_turn: Mutex::new(()),
@@ -223,10 +223,8 @@ impl<V: Vfs> ValueLog<V> {
         let written = segment.file.write_at(&buffer, offset).at("write", &segment.path);
         segment.written.fetch_add(1, Ordering::Release);
         if buffer.capacity() <= SPARE_BUFFER_BYTES {
-            let mut spare = self.buffers.lock();
-            if spare.len() < SPARE_BUFFERS {
-                spare.push(buffer);
-            }
+            // Dropped where enough are kept.
+            let _ = self.buffers.lock().push(buffer);
         }
         if let Err(error) = written {
             if !error.is_no_space() {

@@ -1,106 +1,492 @@
-//! Joins the commands to the engine.
+//! Joins the commands to the database handle, on the system's files.
 //!
-//! The database handle is not part of this build yet: every command that needs it says so and changes nothing.
+//! 1. What only looks opens read-only: it writes nothing and takes no lock, so it also works beside a process that
+//!    has the database open. It sees that process's database at some moment; files that go away meanwhile end the
+//!    command with an error, which then names the process.
+//! 2. Every error becomes one line: what, where, and what to do next.
 
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use nokv_core::engine::table_name;
+use nokv_core::formats::vlog::SEGMENT_HEADER_BYTES;
+use nokv_core::manifest::probe;
+use nokv_core::vfs::{IoErrorKind, Vfs};
+use nokv_core::vlog::segment_path;
+use nokv_core::wal::{self, EndState};
+use nokv_vfs_std::StdFs;
+use serde_json::{Value as Json, json};
 
 use super::progress::Progress;
 use super::store::{
-    Access, Backend, CheckReport, Failure, RepairReport, Result, Store, Visit, WalEnd, WalRecord,
+    Access, Backend, CheckReport, Failure, Finding, RepairReport, Result, Store, Visit, WalEnd, WalRecord,
+    Walk,
 };
+use crate::{CfId, Db, Error, IterOptions, Options, Seq, WriteBatch, WriteOptions};
+
+/// `nokv compact` collects value-log segments with at least this share of dead bytes.
+const COMPACT_DISCARD_RATIO: f64 = 0.1;
+/// How often a bar moves while another thread works.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Databases in directories.
 #[derive(Debug, Default)]
 pub struct Files;
 
-/// There is no value of it.
-#[derive(Debug)]
-pub enum FileStore {}
+/// An open database in a directory.
+pub struct FileStore {
+    db: Db,
+    dir: String,
+}
 
-fn missing(dir: &Path) -> Failure {
-    let next = "use a build that has the database handle";
-    Failure::new("this build has no storage engine", dir.display().to_string(), next)
+impl FileStore {
+    fn fail(&self, error: &Error) -> Failure {
+        failure(&self.dir, error)
+    }
+}
+
+fn text_of(dir: &Path) -> Result<&str> {
+    let next = "name it with characters of UTF-8";
+    dir.to_str().ok_or_else(|| Failure::new("the name is not UTF-8", dir.display().to_string(), next))
+}
+
+fn no_database(dir: &str) -> Failure {
+    let next = "check --workdir; nokv set and nokv import make a database";
+    Failure::new("there is no database here", dir, next)
+}
+
+/// The complaint about a directory of other things, in which nothing looks like ours.
+fn not_a_database(dir: &str) -> Option<Failure> {
+    let ours = |name: &str| {
+        ["tables", "vlog", "wal"].contains(&name)
+            || name.starts_with("CURRENT")
+            || name.starts_with("MANIFEST-")
+    };
+    let entries = StdFs::new().list(dir).ok()?;
+    let next = "name a directory of its own for the database";
+    (!entries.iter().any(|e| ours(&e.name)))
+        .then(|| Failure::new("the directory holds other files and no database", dir, next))
+}
+
+/// The process that has the database open, as its lock file says.
+fn in_use_by(dir: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(Path::new(dir).join("LOCK")).ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
+    // A process that died leaves its number.
+    let died = Path::new("/proc/self").exists() && !Path::new("/proc").join(pid.to_string()).exists();
+    (!died && pid != std::process::id()).then_some(pid)
+}
+
+/// Says what went wrong in the database in `dir`, where, and what to do next.
+fn failure(dir: &str, error: &Error) -> Failure {
+    let beside = |next: &str| match in_use_by(dir) {
+        Some(pid) => format!(
+            "process {pid} has the database open, and what it changes meanwhile can look like this: run the \
+             command again, or when it has ended; else {next}"
+        ),
+        None => next.to_owned(),
+    };
+    match error {
+        Error::Io { op, file, source } => {
+            let next = match source.kind {
+                IoErrorKind::NoSpace => "free space there, then run the command again; nothing is lost",
+                IoErrorKind::PermissionDenied => "check the rights of the file and its directory",
+                IoErrorKind::TooManyFiles => "raise the limit of open files (ulimit -n)",
+                IoErrorKind::NotFound => "check the name",
+                _ => "check the disk and the system's log, then run the command again",
+            };
+            Failure::new(format!("cannot {op} ({source})"), file.clone(), beside(next))
+        }
+        Error::Corrupt { file, offset, what } => {
+            let next = "keep a copy of the directory; nokv check lists all damage, nokv repair shows what can \
+                        be saved";
+            Failure::new(
+                format!("the file is damaged ({what})"),
+                format!("{file} byte {offset}"),
+                beside(next),
+            )
+        }
+        Error::Unsupported { what, file } => {
+            let next = "use a build with that feature";
+            Failure::new(format!("the file needs {what}, which this build does not have"), file.clone(), next)
+        }
+        Error::Locked { file, pid } => {
+            let (who, next) = match pid {
+                Some(pid) => {
+                    (format!("process {pid}"), format!("wait until it ends, or stop it (kill {pid})"))
+                }
+                None => ("another process".to_owned(), "wait until it ends, or stop it".to_owned()),
+            };
+            Failure::new(format!("{who} has the database open"), file.clone(), next)
+        }
+        Error::ReadOnly(_) | Error::OutcomeUnknown(_) => {
+            Failure::new(error.to_string(), dir, "mend the cause, then run the command again")
+        }
+        Error::KeyTooLarge(_) | Error::ValueTooLarge(_) | Error::BatchTooLarge { .. } => {
+            Failure::new(error.to_string(), dir, "shorten or remove this record")
+        }
+        other if other.may_retry() => Failure::new(other.to_string(), dir, "run the command again"),
+        other => Failure::new(other.to_string(), dir, ""),
+    }
+}
+
+fn open_read_only(dir: &str) -> std::result::Result<Db, Error> {
+    let mut options = Options::new(dir);
+    options.read_only = true;
+    options.create_if_missing = false;
+    Db::open(options)
 }
 
 impl Backend for Files {
     type Store = FileStore;
 
-    fn open(&self, dir: &Path, _: Access) -> Result<FileStore> {
-        Err(missing(dir))
+    fn open(&self, dir: &Path, access: Access) -> Result<FileStore> {
+        let dir = text_of(dir)?;
+        let there =
+            probe(&StdFs::new(), dir).map_err(|e| not_a_database(dir).unwrap_or_else(|| failure(dir, &e)))?;
+        if !there && access != Access::Create {
+            return Err(no_database(dir));
+        }
+        let db = if access == Access::Read {
+            open_read_only(dir)
+        } else {
+            let mut options = Options::new(dir);
+            options.create_if_missing = access == Access::Create;
+            // One command is too short a time for it; `compact` collects itself.
+            options.value_log_gc_interval = Duration::ZERO;
+            Db::open(options)
+        };
+        Ok(FileStore { db: db.map_err(|e| failure(dir, &e))?, dir: dir.to_owned() })
     }
 
-    fn check(&self, dir: &Path, _: &Progress) -> Result<CheckReport> {
-        Err(missing(dir))
+    fn check(&self, dir: &Path, progress: &Progress) -> Result<CheckReport> {
+        let dir = text_of(dir)?;
+        let mut summary = json!({});
+        if let Some(pid) = in_use_by(dir) {
+            summary["in_use_by_process"] = pid.into();
+        }
+        let opened = match probe(&StdFs::new(), dir) {
+            Ok(false) => return Err(no_database(dir)),
+            Ok(true) => open_read_only(dir),
+            Err(error) => not_a_database(dir).map_or(Ok(Err(error)), Err)?,
+        };
+        let report = opened.and_then(|db| {
+            let total = db.stats().levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
+            let mut done = 0;
+            let report = db.engine().check(&mut |bytes| {
+                done += bytes;
+                progress.at(done, Some(total));
+            })?;
+            db.close()?;
+            Ok(report)
+        });
+        let problems = match report {
+            Ok(report) => {
+                summary["tables"] = report.tables.into();
+                summary["entries"] = report.entries.into();
+                summary["separate_values"] = report.values.into();
+                summary["checked_bytes"] = report.bytes.into();
+                report.problems
+            }
+            Err(error @ (Error::Corrupt { .. } | Error::Unsupported { .. })) => {
+                // Where opening stops, nothing behind it was looked at.
+                summary["opens"] = false.into();
+                vec![error]
+            }
+            Err(error) => return Err(failure(dir, &error)),
+        };
+        Ok(CheckReport { damage: problems.iter().map(|e| finding(dir, e)).collect(), summary })
     }
 
     fn repair(&self, dir: &Path, _: bool, _: &Progress) -> Result<RepairReport> {
-        Err(missing(dir))
+        let next = "restore a checkpoint, or export what can be read";
+        Err(Failure::new("this build cannot repair", dir.display().to_string(), next))
     }
 
     fn wal_dump(
         &self,
         dir: &Path,
-        _: &str,
-        _: &mut dyn FnMut(&WalRecord<'_>) -> Result<()>,
+        extension: &str,
+        visit: &mut dyn FnMut(&WalRecord<'_>) -> Result<()>,
     ) -> Result<WalEnd> {
-        Err(missing(dir))
+        let dir = text_of(dir)?;
+        let fs = StdFs::new();
+        // A directory without segments is an empty log; none at all is a wrong name.
+        fs.list(dir).map_err(|e| failure(dir, &Error::io("list", dir, e)))?;
+        let mut dump = wal::dump(fs, dir, extension).map_err(|e| failure(dir, &e))?;
+        while let Some(record) = dump.next().map_err(|e| failure(dir, &e))? {
+            visit(&WalRecord {
+                segment: record.position.segment,
+                offset: record.position.offset,
+                log_index: record.log_index,
+                data: record.payload,
+            })?;
+        }
+        Ok(match dump.end_state() {
+            EndState::Clean => WalEnd::Clean,
+            EndState::TornTail { segment, offset, what, .. } => {
+                WalEnd::Torn { segment: *segment, offset: *offset, what: (*what).to_owned() }
+            }
+            EndState::Damage { segment, offset, what, whole_records_behind } => WalEnd::Damage {
+                segment: *segment,
+                offset: *offset,
+                what: (*what).to_owned(),
+                whole_behind: *whole_records_behind,
+            },
+        })
     }
 }
 
+fn finding(dir: &str, error: &Error) -> Finding {
+    match error {
+        Error::Corrupt { file, offset, what } => {
+            Finding { file: file.clone(), offset: *offset, what: what.to_string() }
+        }
+        Error::Unsupported { what, file } => Finding {
+            file: file.clone(),
+            offset: 0,
+            what: format!("needs {what}, which this build does not have"),
+        },
+        other => Finding { file: dir.to_owned(), offset: 0, what: other.to_string() },
+    }
+}
+
+/// Runs `work` on a thread of its own while the bar shows `measure` on this one.
+fn watch<T: Send>(
+    progress: &Progress,
+    total: u64,
+    measure: impl Fn() -> u64,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    std::thread::scope(|scope| {
+        let (ended, end) = channel::<()>();
+        let worker = scope.spawn(move || {
+            let result = work();
+            drop(ended);
+            result
+        });
+        while end.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            progress.at(measure().min(total), Some(total));
+        }
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Bytes of all files below `dir`; what cannot be read counts nothing.
+fn bytes_below(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}
+
 impl Store for FileStore {
-    fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>> {
-        match *self {}
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.db.get(key).map_err(|e| self.fail(&e))?;
+        Ok(value.map(|value| value.to_vec()))
     }
 
-    fn set(&self, _: &[u8], _: &[u8]) -> Result<()> {
-        match *self {}
+    fn set(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.synced(|batch| batch.put(CfId::DEFAULT, key, value))
     }
 
-    fn del(&self, _: &[u8]) -> Result<()> {
-        match *self {}
+    fn del(&self, key: &[u8]) -> Result<()> {
+        self.synced(|batch| batch.delete(CfId::DEFAULT, key))
     }
 
-    fn write(&self, _: &mut dyn Iterator<Item = (&[u8], &[u8])>) -> Result<()> {
-        match *self {}
+    fn write(&self, pairs: &mut dyn Iterator<Item = (&[u8], &[u8])>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        for (key, value) in pairs {
+            batch.put(CfId::DEFAULT, key, value).map_err(|e| self.fail(&e))?;
+        }
+        let unsynced = WriteOptions { sync: Some(false), ..WriteOptions::default() };
+        self.db.write(batch, &unsynced).map_err(|e| self.fail(&e))?;
+        Ok(())
     }
 
     fn mark(&self) -> Result<u64> {
-        match *self {}
+        Ok(self.db.published_seq().0)
     }
 
-    fn changed_since(&self, _: &[u8], _: u64) -> Result<bool> {
-        match *self {}
+    fn changed_since(&self, key: &[u8], mark: u64) -> Result<bool> {
+        let touched = self.db.touched_since(CfId::DEFAULT, key, Seq(mark)).map_err(|e| self.fail(&e))?;
+        Ok(touched.is_some())
     }
 
-    fn scan(&self, _: &[u8], _: bool, _: &mut Visit<'_>) -> Result<()> {
-        match *self {}
+    fn scan(&self, prefix: &[u8], reverse: bool, visit: &mut Visit<'_>) -> Result<()> {
+        let prefix = (!prefix.is_empty()).then(|| prefix.to_vec());
+        let options = IterOptions { prefix, reverse, no_cache: true, ..IterOptions::default() };
+        let fail = |e: Error| self.fail(&e);
+        let mut iter = self.db.iter(options).map_err(fail)?;
+        iter.rewind().map_err(fail)?;
+        while let Some(key) = iter.key() {
+            let value = iter.value().map_err(fail)?;
+            if visit(key, value.as_deref().unwrap_or_default())? == Walk::Stop {
+                break;
+            }
+            if reverse { iter.prev_entry() } else { iter.next_entry() }.map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    fn entries_about(&self) -> Option<u64> {
+        Some(self.db.stats().entries)
     }
 
     fn sync(&self) -> Result<()> {
-        match *self {}
+        self.db.sync().map_err(|e| self.fail(&e))?;
+        Ok(())
     }
 
-    fn stats(&self) -> Result<serde_json::Value> {
-        match *self {}
+    fn stats(&self) -> Result<Json> {
+        let as_json = |value: serde_json::Result<Json>| {
+            value.map_err(|e| Failure::new(format!("statistics cannot be shown ({e})"), &self.dir, ""))
+        };
+        let mut stats = as_json(serde_json::to_value(self.db.stats()))?;
+        let mut health = as_json(serde_json::to_value(self.db.health()))?;
+        // The handle of this command does not write; that says nothing about the database.
+        if let Some(health) = health.as_object_mut()
+            && self.db.options().read_only
+        {
+            health.remove("writable");
+        }
+        stats["health"] = health;
+        Ok(stats)
     }
 
-    fn manifest(&self) -> Result<serde_json::Value> {
-        match *self {}
+    fn manifest(&self) -> Result<Json> {
+        let state = self.db.manifest();
+        let families: Vec<Json> = state
+            .families
+            .iter()
+            .map(|(id, f)| json!({"number": id.0, "name": f.name, "dropped_at_seq": f.dropped_at.map(|s| s.0)}))
+            .collect();
+        let tables: Vec<Json> = state
+            .tables()
+            .map(|(level, ingest, meta)| {
+                let (first, last) = (&meta.props.smallest, &meta.props.largest);
+                json!({
+                    "level": level,
+                    "ingest": ingest,
+                    "file": format!("tables/{}", table_name(meta.id)),
+                    "file_bytes": meta.file_bytes,
+                    "entries": meta.props.entries(),
+                    "seq_max": meta.props.seq_max.0,
+                    "smallest_key": first.user_key.escape_ascii().to_string(),
+                    "largest_key": last.user_key.escape_ascii().to_string(),
+                })
+            })
+            .collect();
+        let heads: Vec<Json> = state
+            .vlog_heads
+            .iter()
+            .map(|(bucket, segment)| json!({"bucket": bucket, "segment": segment}))
+            .collect();
+        Ok(json!({
+            "database_id": format!("{:016x}", state.db_id),
+            "log_floor_segment": state.wal_floor,
+            "flushed_seq": state.flushed_seq.0,
+            "last_seq": state.last_seq.0,
+            "next_file_id": state.next_file_id,
+            "families": families,
+            "tables": tables,
+            "value_log_heads": heads,
+        }))
     }
 
-    fn vlog(&self) -> Result<serde_json::Value> {
-        match *self {}
+    fn vlog(&self) -> Result<Json> {
+        let live = self.db.engine().value_log_live();
+        let segments: Vec<Json> = self
+            .db
+            .engine()
+            .value_log()
+            .segments()
+            .iter()
+            .map(|s| {
+                let live = live.get(&(s.bucket, s.segment)).copied().unwrap_or(0);
+                json!({
+                    "bucket": s.bucket,
+                    "segment": s.segment,
+                    "file": segment_path("", s.bucket, s.segment),
+                    "file_bytes": s.size,
+                    "live_bytes": live,
+                    "dead_bytes": s.size.saturating_sub(live + SEGMENT_HEADER_BYTES),
+                })
+            })
+            .collect();
+        Ok(json!({ "segments": segments }))
     }
 
-    fn compact(&self, _: &Progress) -> Result<serde_json::Value> {
-        match *self {}
+    fn compact(&self, progress: &Progress) -> Result<Json> {
+        let fail = |e: Error| self.fail(&e);
+        let size = || {
+            let stats = self.db.stats();
+            let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
+            (tables, stats.value_log_bytes)
+        };
+        self.db.flush().map_err(fail)?;
+        let before = size();
+        let measure = || self.db.stats().compaction_read_bytes;
+        watch(progress, before.0, measure, || {
+            self.db.cfs().iter().try_for_each(|(_, cf)| self.db.compact_range(*cf, None, None))
+        })
+        .map_err(fail)?;
+        // Each run frees at least one segment and leaves none of its size behind.
+        let collected = watch(progress, before.0, measure, || {
+            let mut segments = 0;
+            loop {
+                match self.db.run_value_log_gc(COMPACT_DISCARD_RATIO) {
+                    Ok(report) => segments += report.segments,
+                    Err(Error::NothingToCollect) => return Ok(segments),
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+        .map_err(fail)?;
+        self.db.wait_idle().map_err(fail)?;
+        let after = size();
+        Ok(json!({
+            "tables_before_bytes": before.0,
+            "tables_after_bytes": after.0,
+            "value_log_before_bytes": before.1,
+            "value_log_after_bytes": after.1,
+            "value_log_segments_collected": collected,
+        }))
     }
 
-    fn checkpoint(&self, _: &Path, _: &Progress) -> Result<serde_json::Value> {
-        match *self {}
+    fn checkpoint(&self, to: &Path, progress: &Progress) -> Result<Json> {
+        let target = text_of(to)?;
+        let stats = self.db.stats();
+        let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
+        let total = tables + stats.value_log_bytes;
+        let made = watch(progress, total, || bytes_below(to), || self.db.checkpoint(target));
+        let seq = made.map_err(|error| match error {
+            Error::InvalidArgument(what) => {
+                Failure::new(what, target, "name a directory that does not exist yet, or an empty one")
+            }
+            error => self.fail(&error),
+        })?;
+        Ok(json!({ "to": target, "seq": seq.0, "bytes": bytes_below(to) }))
     }
 
     fn close(self) -> Result<()> {
-        match self {}
+        self.db.close().map_err(|e| self.fail(&e))
+    }
+}
+
+impl FileStore {
+    fn synced(&self, fill: impl FnOnce(&mut WriteBatch) -> crate::Result<()>) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        fill(&mut batch).map_err(|e| self.fail(&e))?;
+        let synced = WriteOptions { sync: Some(true), ..WriteOptions::default() };
+        self.db.write(batch, &synced).map_err(|e| self.fail(&e))?;
+        Ok(())
     }
 }

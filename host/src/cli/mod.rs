@@ -124,7 +124,7 @@ impl<B: Backend> Session<'_, B> {
             Command::Vlog => self.inspect(dir, B::Store::vlog),
             Command::Compact => {
                 let store = self.backend.open(dir, Access::Write)?;
-                let summary = store.compact(&Progress::on_stderr("compact", Unit::Steps))?;
+                let summary = store.compact(&Progress::on_stderr("compact", Unit::Bytes))?;
                 store.close()?;
                 self.answer(&summary)
             }
@@ -225,13 +225,14 @@ impl<B: Backend> Session<'_, B> {
         let store = self.backend.open(dir, Access::Read)?;
         // A bar between records on the same terminal would garble both.
         let progress = if self.draw { Progress::on_stderr(what, Unit::Records) } else { Progress::hidden() };
+        let total = limit.or_else(|| if prefix.is_empty() { store.entries_about() } else { None });
         let mut printed = 0;
         if limit != Some(0) {
             store.scan(prefix, reverse, &mut |key, value| {
                 writer.write(self.out, key, value).map_err(|e| Failure::output(&e))?;
                 printed += 1;
                 if printed % RECORDS_PER_TICK == 0 {
-                    progress.at(printed, limit);
+                    progress.at(printed, total.map(|total| total.max(printed)));
                 }
                 Ok(if limit == Some(printed) { Walk::Stop } else { Walk::On })
             })?;

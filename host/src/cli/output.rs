@@ -198,16 +198,16 @@ mod tests {
         answer(&mut out, &value, false).unwrap();
         let expected = "\
 a          1
+log_bytes  1.5 MiB (1572864)
 empty      none
-inner:
-  names  x, y
-  none   -
+on         yes
 levels:
   level  tables  bytes
   0      12
   10             5 B
-log_bytes  1.5 MiB (1572864)
-on         yes
+inner:
+  names  x, y
+  none   -
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -194,6 +194,11 @@ pub trait Store {
     /// Damage or I/O, or what `visit` gave.
     fn scan(&self, prefix: &[u8], reverse: bool, visit: &mut Visit<'_>) -> Result<()>;
 
+    /// Roughly how many pairs a scan of everything shows, for the progress bar.
+    fn entries_about(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes everything written so far survive power loss.
     ///
     /// # Errors

@@ -175,7 +175,7 @@ fn damage_is_code_1() {
     let found = nokv(&db, &["check", "--workdir", "bad", "--json"]);
     assert_eq!(
         found.out,
-        "{\"damage\":[{\"file\":\"1.sst\",\"offset\":9,\"what\":\"bad checksum\"}],\"ok\":false,\"summary\":{\"files\":1}}\n"
+        "{\"ok\":false,\"damage\":[{\"file\":\"1.sst\",\"offset\":9,\"what\":\"bad checksum\"}],\"summary\":{\"files\":1}}\n"
     );
 }
 

@@ -134,6 +134,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         // Writers that were let in finish: their batches are applied before the flush.
         self.queue.shut(&self.engine, &self.signals);
+        self.engine.stop_merges();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
         }
@@ -716,7 +717,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         self.inner.engine.checkpoint(target)
     }
 
-    /// Installs tables that [`crate::TableWriter`] wrote, in one step, optionally in place of a range.
+    /// Installs tables that [`nokv_core::table::TableBuilder`] wrote, in one step, optionally in place of a range.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::InvalidArgument`]: nothing was changed.

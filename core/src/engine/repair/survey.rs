@@ -14,7 +14,7 @@ use super::values::Values;
 use super::{LogPlace, RepairPlan, RepairStep, Rewrite, Work};
 use crate::cursor::Cursor;
 use crate::engine::compaction::table_name;
-use crate::engine::open::{list_or_empty, parse_table_name};
+use crate::engine::open::list_or_empty;
 use crate::engine::{TABLE_DIR, WAL_DIR};
 use crate::error::{Error, Result};
 use crate::manifest::{Family, ManifestState, VlogSegmentState, find_state, probe};
@@ -24,6 +24,7 @@ use crate::vfs::{IoError, IoErrorKind, Vfs, join};
 use crate::vlog::list_segments;
 use crate::wal::journal::SEGMENT_EXT;
 use crate::wal::survey::read_segment;
+use nokv_formats::names::parse_table as parse_table_name;
 
 /// Plans what it takes to make the database in `dir` open again with everything that can be saved. Nobody has it
 /// open. Writes nothing.

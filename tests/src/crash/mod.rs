@@ -1,0 +1,312 @@
+//! Crash at every call: a workload on a simulated disk, an image of that disk before each changing call, and what
+//! must hold of each image.
+//!
+//! One thread runs the workload; two check images. Everything is deterministic: the same seed gives the same calls
+//! and images. A failing image prints how to run just that one:
+//! `NOKV_CRASH_CASE=workload:call.image[/call.image...]` and `NOKV_CRASH_SEED`. Nested parts are crashes during the
+//! recovery of the image before.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nokv_core::MemIndex;
+use nokv_core::engine::{Engine, EngineOptions};
+use nokv_core::vfs::Capabilities;
+use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
+
+pub mod drive;
+pub mod track;
+pub mod verify;
+pub mod workloads;
+
+use drive::{DIR, Drive, environment};
+use track::{Mark, Track};
+use verify::{Origin, Question, Recovered};
+
+/// Threads that check images.
+const CHECKERS: usize = 2;
+/// Crashes during the recovery of crashes.
+const DEPTH_MAX: usize = 3;
+/// Failures that are reported in full.
+const FAILURES_MAX: usize = 5;
+
+/// A workload and the disk it runs on.
+pub struct Workload<I: MemIndex> {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// What the disk can do.
+    pub capabilities: Capabilities,
+    /// How far the disk may go.
+    pub mode: CrashMode,
+    /// Options of the engine.
+    pub options: EngineOptions<I::Config>,
+    /// What is done. The database was just made.
+    pub run: fn(Drive<MemFs, I>),
+}
+
+/// The disk of a usual host.
+pub const USUAL: Capabilities =
+    Capabilities { maps: true, atomic_rename: true, directory_sync: true, hard_links: true };
+
+/// One kind of image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    Cut(CrashImage, u64),
+}
+
+const KINDS: [(&str, Kind); 7] = [
+    ("kill", Kind::Kill),
+    ("none", Kind::Cut(CrashImage::None, 0)),
+    ("all", Kind::Cut(CrashImage::All, 1)),
+    ("one-not", Kind::Cut(CrashImage::AllButOne, 2)),
+    ("one-only", Kind::Cut(CrashImage::OneOnly, 3)),
+    ("random1", Kind::Cut(CrashImage::Random, 4)),
+    ("random2", Kind::Cut(CrashImage::Random, 5)),
+];
+
+fn mix(a: u64, b: u64) -> u64 {
+    let mut z = a.wrapping_add(b.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn image(fs: &MemFs, kind: Kind, mode: CrashMode, seed: u64) -> MemFs {
+    match kind {
+        Kind::Kill => fs.kill_clone(),
+        Kind::Cut(image, n) => fs.crash_clone(mix(seed, n), mode, image),
+    }
+}
+
+/// An image to check.
+struct Job {
+    fs: MemFs,
+    kind: Kind,
+    mark: Mark,
+    seed: u64,
+    /// `call.image`, nested with `/`.
+    case: String,
+    what: String,
+}
+
+/// Everything the checkers share.
+struct Checker<'a, I: MemIndex> {
+    workload: &'a Workload<I>,
+    track: Track,
+    only: Option<String>,
+    images: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+    failed: AtomicUsize,
+}
+
+impl<I: MemIndex> Checker<'_, I> {
+    /// Is this case, or one below it, wanted?
+    fn wants(&self, case: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| {
+            only == case || only.strip_prefix(case).is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
+    fn is_it(&self, case: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == case)
+    }
+
+    fn check(&self, job: &Job, depth: usize) -> Option<Recovered> {
+        let before = job.fs.kill_clone();
+        let question = Question::<I> {
+            options: &self.workload.options,
+            track: &self.track,
+            mark: &job.mark,
+            origin: if job.kind == Kind::Kill { Origin::Killed } else { Origin::PowerCut },
+            seed: job.seed,
+            mode: self.workload.mode,
+        };
+        self.images.fetch_add(1, Ordering::Relaxed);
+        let result = catch_unwind(AssertUnwindSafe(|| question.verify(&job.fs)));
+        let result = result.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
+        });
+        match result {
+            Ok(found) => {
+                let chosen = if depth == 1 { job.seed % 10 == 3 } else { job.seed % 3 == 1 };
+                let replay = self.only.as_ref().is_some_and(|only| only != &job.case);
+                if depth <= DEPTH_MAX && (chosen || replay) {
+                    self.deeper(job, &before, found, depth);
+                }
+                Some(found)
+            }
+            Err(error) => {
+                self.fail(job, &error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, job: &Job, error: &str) {
+        let count = self.failed.fetch_add(1, Ordering::Relaxed);
+        if count < FAILURES_MAX {
+            let name = self.workload.name;
+            let text = format!(
+                "{name}, {what}: {error}\n    NOKV_CRASH_CASE={name}:{case} NOKV_CRASH_SEED={seed}",
+                what = job.what,
+                case = job.case,
+                seed = seed(),
+            );
+            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        }
+    }
+
+    /// Crashes during the recovery of `before`.
+    fn deeper(&self, job: &Job, before: &MemFs, found: Recovered, depth: usize) {
+        let open = |fs: &MemFs| {
+            Engine::<MemFs, I>::open(fs.clone(), DIR, self.workload.options.clone(), environment()).map(drop)
+        };
+        let counted = before.kill_clone();
+        if open(&counted).is_err() {
+            return self.fail(job, "the second recovery of the same image fails");
+        }
+        let calls = counted.calls();
+        // The first call, the last one, and two between.
+        let mut chosen: Vec<u64> = [0, mix(job.seed, 11), mix(job.seed, 12), calls.saturating_sub(1)]
+            .iter()
+            .map(|n| n % calls.max(1))
+            .collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let fs = before.kill_clone();
+        let jobs = Arc::new(Mutex::new(Vec::new()));
+        let steps = self.track.steps_up_to(found.last).0;
+        // A crash image is at rest: nothing of it can be lost any more. A killed process leaves more to lose.
+        let synced = if job.kind == Kind::Kill { job.mark.synced } else { steps };
+        let mark = Mark { synced, acknowledged: steps, registered: steps, ..job.mark.clone() };
+        let hook = {
+            let (jobs, fs, case, what) = (Arc::clone(&jobs), fs.clone(), job.case.clone(), job.what.clone());
+            let (mode, base, replay) = (self.workload.mode, job.seed, self.only.is_some());
+            move |call: u64, op: &str, path: &str| {
+                if !replay && !chosen.contains(&call) {
+                    return;
+                }
+                for (n, (name, kind)) in KINDS.into_iter().enumerate() {
+                    let seed = mix(base, call * 16 + n as u64);
+                    if !replay && kind != Kind::Kill && seed % 3 != 0 {
+                        continue;
+                    }
+                    let mut mark = mark.clone();
+                    if kind != Kind::Kill && mark.synced < steps {
+                        // Within one recovery nothing is acknowledged.
+                        mark.acknowledged = mark.synced;
+                    }
+                    let job = Job {
+                        fs: image(&fs, kind, mode, seed),
+                        kind,
+                        mark,
+                        seed,
+                        case: format!("{case}/{call}.{name}"),
+                        what: format!("{what}, then {name} before call {call} of its recovery ({op} {path})"),
+                    };
+                    jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+                }
+            }
+        };
+        fs.set_call_hook(Box::new(hook));
+        let opened = open(&fs);
+        fs.clear_call_hook();
+        if opened.is_err() {
+            return self.fail(job, "the third recovery of the same image fails");
+        }
+        let jobs = std::mem::take(&mut *jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        for job in jobs {
+            if self.wants(&job.case) {
+                self.check(&job, depth + 1);
+            }
+        }
+    }
+
+    fn drain(&self, jobs: &Mutex<Receiver<Job>>) {
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = job else { return };
+            if self.wants(&job.case) && self.failed.load(Ordering::Relaxed) < 200 {
+                self.check(&job, 1);
+            }
+        }
+    }
+}
+
+/// The seed of this run.
+fn seed() -> u64 {
+    std::env::var("NOKV_CRASH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+
+/// The case to run alone: its workload and the rest.
+fn only() -> Option<(String, String)> {
+    let case = std::env::var("NOKV_CRASH_CASE").ok()?;
+    let (workload, rest) = case.split_once(':').unwrap_or((&case, ""));
+    Some((workload.to_owned(), rest.to_owned()))
+}
+
+/// Runs a workload and checks its images; gives their number.
+///
+/// # Panics
+/// When a rule does not hold of an image.
+pub fn run<I: MemIndex>(workload: &Workload<I>) -> usize {
+    let only = only();
+    if only.as_ref().is_some_and(|(name, _)| name != workload.name) {
+        return 0;
+    }
+    let fs = MemFs::with_capabilities(workload.capabilities);
+    let track = Track::new();
+    let checker = Checker {
+        workload,
+        track: track.clone(),
+        only: only.map(|(_, case)| case).filter(|case| !case.is_empty()),
+        images: AtomicUsize::new(0),
+        failures: Mutex::new(Vec::new()),
+        failed: AtomicUsize::new(0),
+    };
+    let (send, receive) = sync_channel::<Job>(64);
+    let receive = Mutex::new(receive);
+    std::thread::scope(|scope| {
+        for _ in 0..CHECKERS {
+            scope.spawn(|| checker.drain(&receive));
+        }
+        let hook = {
+            let (fs, track, mode, seed) = (fs.clone(), track.clone(), workload.mode, seed());
+            move |call: u64, op: &str, path: &str| {
+                let mark = track.mark();
+                for (n, (name, kind)) in KINDS.into_iter().enumerate() {
+                    let seed = mix(seed, call * 16 + n as u64);
+                    let job = Job {
+                        fs: image(&fs, kind, mode, seed),
+                        kind,
+                        mark: mark.clone(),
+                        seed,
+                        case: format!("{call}.{name}"),
+                        what: format!("{name} before call {call} ({op} {path})"),
+                    };
+                    let _ = send.send(job);
+                }
+            }
+        };
+        fs.set_call_hook(Box::new(hook));
+        let drive = catch_unwind(AssertUnwindSafe(|| {
+            (workload.run)(Drive::new(fs.clone(), workload.options.clone(), track.clone()));
+        }));
+        // Drops the sender: the checkers come to an end.
+        fs.clear_call_hook();
+        if let Err(panic) = drive {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    let images = checker.images.load(Ordering::Relaxed);
+    let failed = checker.failed.load(Ordering::Relaxed);
+    println!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len());
+    let failures = checker.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failures.is_empty(), "{failed} of {images} images break a rule:\n{}", failures.join("\n"));
+    assert!(images > 0 || checker.only.is_some(), "no images");
+    images
+}
