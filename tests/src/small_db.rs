@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nokv::core::formats::KeyRef;
 use nokv::core::vfs::join;
-use nokv::{CfId, Compression, Db, Expiry, IterOptions, ManualClock, Options, Result, Version, Vfs, WriteBatch};
+use nokv::{
+    CfId, Compression, Db, Expiry, IterOptions, ManualClock, Options, Result, Version, Vfs, WriteBatch,
+};
 
 /// The time of its clock, in Unix milliseconds.
 pub const NOW_MS: u64 = 1_000_000;
@@ -31,6 +32,13 @@ pub fn options(dir: &str) -> Options {
     options.value_log_gc_interval = Duration::ZERO;
     options.compression = Compression::None;
     options.clock = Some(Arc::new(ManualClock::new(NOW_MS)));
+    options
+}
+
+/// The same, for reading only.
+pub fn read_only(dir: &str) -> Options {
+    let mut options = options(dir);
+    options.read_only = true;
     options
 }
 
@@ -59,7 +67,7 @@ fn large(i: u32, round: u8) -> Vec<u8> {
 /// None, on a file system that works.
 pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
     let mut content = Content::default();
-    let extra = db.create_column_family("extra")?;
+    let extra = db.create_cf("extra")?;
     let cf = CfId::DEFAULT;
     let put = |content: &mut Content, cf: CfId, key: Vec<u8>, value: Vec<u8>| -> Result<()> {
         db.set_cf(cf, &key, &value)?;
@@ -121,7 +129,7 @@ pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
 /// If points and scans disagree.
 pub fn read<V: Vfs>(db: &Db<V>) -> Result<Content> {
     let mut content = Content::default();
-    let families = [Some(CfId::DEFAULT), db.column_family("extra").ok()];
+    let families = [Some(CfId::DEFAULT), db.engine().families().get("extra")];
     for cf in families.into_iter().flatten() {
         for item in db.iter(IterOptions { cf, ..IterOptions::default() })? {
             let (key, value) = item?;
@@ -165,9 +173,4 @@ pub fn files<V: Vfs>(fs: &V, dir: &str) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-/// A key as the engine has it.
-pub fn key_ref(cf: u32, key: &[u8]) -> KeyRef<'_> {
-    KeyRef::new(CfId(cf), key)
 }

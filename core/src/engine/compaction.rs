@@ -84,6 +84,7 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
         let options = crate::table::TableOptions {
             compression: self.compression,
             seqs: self.seqs,
+            write_bytes: self.engine.options.io_buffer_bytes,
             ..self.engine.options.table.clone()
         };
         TableBuilder::new(file, &path, options, uid)
@@ -102,6 +103,11 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub(crate) fn table_path(&self, id: TableId) -> String {
         join(&self.path(TABLE_DIR), &table_name(id))
+    }
+
+    /// How tables are read as wholes.
+    pub(crate) fn bulk_cursor(&self) -> CursorOptions {
+        CursorOptions { read_ahead: self.options.io_buffer_bytes, ..CursorOptions::COMPACTION }
     }
 
     pub(crate) fn take_table_id(&self) -> TableId {
@@ -328,7 +334,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Cursors over the inputs, newest source first.
     fn sources_of(&self, tables: &Tables<V>, inputs: &[Input]) -> Result<Vec<SourceCursor<V, I>>> {
-        let options = CursorOptions::COMPACTION;
+        let options = self.bulk_cursor();
         let is_input = |t: &&Arc<Table<V>>| inputs.iter().any(|input| input.id == t.meta().id);
         let mut sources = Vec::new();
         for (n, level) in tables.levels().iter().enumerate() {
