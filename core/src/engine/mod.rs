@@ -97,6 +97,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flushed_seq: AtomicU64,
     pub(crate) retired: Mutex<Retired<V, I>>,
     pub(crate) in_flight: Mutex<InFlight>,
+    /// The seq that must be published before a flush that was asked for can start; 0 if none waits.
+    pub(crate) flush_waits_for: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,

@@ -248,6 +248,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new(), segments: Vec::new() }),
             in_flight: Mutex::default(),
+            flush_waits_for: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             closed: AtomicBool::new(false),

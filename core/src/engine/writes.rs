@@ -254,7 +254,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         debug_assert_eq!(seq.0, ticket.last.0 + 1);
         self.counters.written(batch.len(), batch.bytes());
-        self.publisher.done(ticket.number, ticket.last)
+        let moved = self.publisher.done(ticket.number, ticket.last);
+        let waited_for = self.flush_waits_for.load(Ordering::SeqCst);
+        if waited_for != 0
+            && self.publisher.published().0 >= waited_for
+            && self.flush_waits_for.swap(0, Ordering::SeqCst) != 0
+        {
+            self.signals.work_ready();
+        }
+        moved
     }
 
     /// Is the batch visible to reads?
