@@ -330,6 +330,32 @@ fn check_names_damage() {
 }
 
 #[test]
+fn repair_plans_first_and_then_the_database_opens() {
+    let dir = Dir::new();
+    let db = dir.path("db");
+    ok(&["import", "--workdir", &db, "--format", "tsv", &dir.file("in.tsv", tsv(0..3_000))]);
+    assert_eq!(ok(&["repair", "--workdir", &db]), "nothing to repair\n");
+    ok(&["repair", "--workdir", &db, "--apply"]);
+    let whole = ok(&["export", "--workdir", &db, "--format", "tsv"]);
+
+    let table = files(&db).into_keys().find(|p| p.extension().is_some_and(|e| e == "sst")).expect("a table");
+    flip(&table, 50);
+    let before = files(&db);
+    let plan = ok(&["repair", "--workdir", &db]);
+    assert!(plan.contains(&tail_of(&table)) && plan.contains("nothing was changed"), "{plan}");
+    let json: Json = serde_json::from_str(&ok(&["repair", "--workdir", &db, "--json"])).expect("JSON");
+    assert_eq!(json["applied"], false);
+    assert!(before == files(&db), "planning changed a file");
+    let done = ok(&["repair", "--workdir", &db, "--apply"]);
+    assert!(done.ends_with("\ndone\n"), "{done}");
+    ok(&["check", "--workdir", &db]);
+    let left = ok(&["export", "--workdir", &db, "--format", "tsv"]);
+    let whole: std::collections::BTreeSet<&str> = whole.lines().collect();
+    assert!(left.lines().all(|line| whole.contains(line)), "a record that was never written");
+    assert!(left.lines().count() < whole.len());
+}
+
+#[test]
 fn wal_dump_of_the_vectors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/walfs");
     let list: Json =
