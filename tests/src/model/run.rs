@@ -192,6 +192,12 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         }
     }
 
+    pub(super) fn look_at_levels(&mut self) {
+        if let Some(db) = &self.db {
+            self.seen.look(db);
+        }
+    }
+
     fn advance(&mut self) {
         let by = match self.course.below(10) {
             0 => self.course.below(3_000),

@@ -27,7 +27,13 @@ impl Seen {
         self.compactions += stats.compactions;
         self.dropped_entries += stats.dropped_entries;
         self.collected_segments += stats.gc_segments;
-        self.levels = self.levels.max(stats.levels.iter().filter(|l| l.tables + l.ingest_tables > 0).count());
+        self.look(db);
+    }
+
+    /// Counts the levels that hold tables now.
+    pub(super) fn look<V: Vfs, I: MemIndex>(&mut self, db: &Db<V, I>) {
+        let in_use = db.stats().levels.iter().filter(|l| l.tables + l.ingest_tables > 0).count();
+        self.levels = self.levels.max(in_use);
     }
 
     /// Nothing is missing, of a run that was long enough.
