@@ -178,15 +178,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(false)
     }
 
-    /// Claims one table, to be rewritten in its place; `None` while it is busy.
+    /// Claims one table, to be rewritten in its place; `None` while it is busy, and when it left that place
+    /// since the caller looked.
     pub(crate) fn claim_rewrite(&self, input: Input) -> Option<Ticket> {
         let mut install = self.install.lock();
-        if install.busy.holds(input.id) {
+        // Under the lock that changes of the tree are installed under.
+        let view = self.view.load();
+        let source = view.tables.find(input.id)?;
+        if install.busy.holds(input.id) || (source.level, source.ingest) != (input.level, input.ingest) {
             return None;
         }
         let to = Place { level: input.level, ingest: input.ingest };
         let choice = Choice::Merge { inputs: [input].to_vec(), to, reason: Reason::Manual };
-        install.busy.claim(&self.view.load().tables, &choice)
+        install.busy.claim(&view.tables, &choice)
     }
 
     fn check_rules(&self, before: &Tables<V>, next: &Tables<V>) -> Result<()> {

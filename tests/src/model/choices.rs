@@ -75,7 +75,7 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.wal_segment_bytes = pick(course, &[256 << 10, 512 << 10, 1 << 20]);
     options.manifest_sync = !one_in(course, 3);
     options.manifest_rewrite_threshold_bytes = pick(course, &[0, 4 << 10, 64 << 10]);
-    options.value_threshold_bytes = pick(course, &[0, 1, 32, 64, 512, 2048]);
+    options.value_threshold_bytes = pick(course, &[0, 1, 64, 512, 2048]);
     options.value_log_segment_bytes = pick(course, &[64 << 10, 128 << 10, 512 << 10]);
     options.value_log_buckets = pick(course, &[1, 2, 4]);
     options.value_log_hot_buckets = u16::from(options.value_log_buckets > 1 && one_in(course, 3));
@@ -91,8 +91,8 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.level0_compaction_tables = pick(course, &[1, 2, 4]);
     options.level0_slowdown_tables = pick(course, &[4, 8, 12]);
     options.level0_stop_tables = options.level0_slowdown_tables + pick(course, &[0, 4, 12]);
-    options.level_base_bytes = pick(course, &[16 << 10, 64 << 10, 256 << 10]);
-    options.level_multiplier = pick(course, &[2, 4, 10]);
+    options.level_base_bytes = pick(course, &[1 << 10, 8 << 10, 64 << 10]);
+    options.level_multiplier = pick(course, &[2, 3, 10]);
     options.compactors = pick(course, &[1, 2, 3]);
     options
 }

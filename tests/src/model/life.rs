@@ -104,6 +104,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         self.note(|_| format!("drop {name}"));
         self.db().drop_cf(&name).expect("drop_cf");
         self.model.drop_family(cf);
+        self.seen.families += 1;
         assert_eq!(self.db().cf(&name), None);
         assert!(matches!(self.db().get_cf(cf, b"key"), Err(Error::UnknownFamily(_))));
         assert!(matches!(self.db().set_cf(cf, b"key", b""), Err(Error::UnknownFamily(_))));
@@ -114,6 +115,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         self.pasts.clear();
         self.held.clear();
         let db = self.db.take().expect("it is open");
+        self.seen.add(&db);
+        self.seen.reopens += 1;
         if self.course.below(4) == 0 {
             // The last handle closes.
             drop(db);
@@ -136,7 +139,10 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let left = kill(&self.setup.fs);
         self.pasts.clear();
         self.held.clear();
-        self.db = None;
+        let killed = self.db.take().expect("it is open");
+        self.seen.add(&killed);
+        self.seen.kills += 1;
+        drop(killed);
         self.setup.fs = left;
         self.open();
         self.note(|run| format!("killed, {}", run.options_text));
@@ -145,8 +151,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
 
     /// A copy equals the original.
     pub(super) fn checkpoint(&mut self) {
-        self.checkpoints += 1;
-        let target = format!("{}/copy{}", self.setup.dir, self.checkpoints);
+        self.seen.checkpoints += 1;
+        let target = format!("{}/copy{}", self.setup.dir, self.seen.checkpoints);
         self.note(|_| format!("checkpoint {target}"));
         let seq = self.db().checkpoint(&target).expect("checkpoint");
         self.unlogged = false;

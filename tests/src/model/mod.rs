@@ -12,6 +12,7 @@ mod history;
 mod life;
 mod reads;
 mod run;
+mod seen;
 mod writes;
 
 pub use history::{History, Put, Read};

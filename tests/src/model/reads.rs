@@ -282,6 +282,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
     /// Everything, at one moment, forward and backward; at every snapshot too.
     pub(super) fn compare_all(&mut self) {
         self.note(|_| "compare all".to_owned());
+        self.look_at_levels();
         let families = self.model.families();
         let mut reads = vec![(None, self.now())];
         reads.extend(self.pasts.iter().enumerate().map(|(i, past)| (Some(i), past.at)));

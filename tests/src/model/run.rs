@@ -1,14 +1,17 @@
 //! One run: a database and the model side by side.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use nokv::core::clock::ManualClock;
-use nokv::{CfId, Clock, Db, MemIndex, Options, Seq, Snapshot, Vfs};
+use nokv::core::formats::ValuePtr;
+use nokv::core::formats::vlog::record_len;
+use nokv::{CfId, Clock, Db, Kind, MemIndex, Options, Seq, Snapshot, Vfs};
 
 use super::choices::{self, one_in};
 use super::history::{History, Read};
 use super::reads::Held;
+use super::seen::Seen;
 use crate::laws::index::Course;
 
 /// What differs between runs.
@@ -50,7 +53,7 @@ pub(super) struct Run<V: Vfs, I: MemIndex> {
     pub(super) made: Vec<(String, CfId)>,
     /// Writes without a log record since the last flush.
     pub(super) unlogged: bool,
-    pub(super) checkpoints: u64,
+    pub(super) seen: Seen,
     pub(super) number: u64,
     pub(super) last: VecDeque<String>,
     pub(super) options_text: String,
@@ -89,7 +92,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             held: Vec::new(),
             made: Vec::new(),
             unlogged: false,
-            checkpoints: 0,
+            seen: Seen::default(),
             number: 0,
             last: VecDeque::new(),
             options_text: String::new(),
@@ -189,6 +192,12 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         }
     }
 
+    pub(super) fn look_at_levels(&mut self) {
+        if let Some(db) = &self.db {
+            self.seen.look(db);
+        }
+    }
+
     fn advance(&mut self) {
         let by = match self.course.below(10) {
             0 => self.course.below(3_000),
@@ -214,9 +223,16 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         }
         self.compare_all();
         self.check();
+        self.check_live_bytes();
         let health = self.db().health();
         assert!(health.writable, "{health:?}");
-        self.db.take().expect("it is open").close().expect("close");
+        let db = self.db.take().expect("it is open");
+        self.seen.add(&db);
+        db.close().expect("close");
+        println!("{}, seed {}: {:?}", self.setup.name, self.setup.seed, self.seen);
+        if self.setup.ops >= 100_000 {
+            self.seen.check(self.setup.kill.is_some());
+        }
     }
 
     /// Every checksum and invariant, and the order of all entries.
@@ -234,6 +250,28 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             }
             before = Some((key.cf, key.user_key.to_vec(), key.version, key.seq));
         }
+    }
+
+    /// The live bytes of each value-log segment are those that entries name.
+    fn check_live_bytes(&mut self) {
+        if !self.db().options().value_log_gc_interval.is_zero() {
+            // A collection may move values at any moment.
+            return;
+        }
+        self.db().flush().expect("flush");
+        self.db().wait_idle().expect("wait_idle");
+        let mut want = BTreeMap::new();
+        for entry in self.db().internal_iter().expect("internal_iter").flatten() {
+            if entry.kind == Kind::Pointer {
+                let ptr = ValuePtr::decode(&entry.value).expect("a pointer");
+                let key = nokv::split_internal_key(&entry.key).expect("an internal key");
+                *want.entry((ptr.bucket, ptr.segment)).or_default() +=
+                    record_len(key.user_key.len(), ptr.value_len);
+            }
+        }
+        let mut live = self.db().engine().value_log_live();
+        live.retain(|_, bytes| *bytes > 0);
+        assert_eq!(live, want, "live bytes of value-log segments");
     }
 
     /// A report of all that is known of a key, for a failed comparison.

@@ -228,7 +228,10 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                 self.apply(changes);
                 self.unlogged |= options.disable_wal;
             }
-            Err(Error::Conflict) => assert!(may, "a batch was refused whose preconditions hold"),
+            Err(Error::Conflict) => {
+                assert!(may, "a batch was refused whose preconditions hold");
+                self.seen.conflicts += 1;
+            }
             Err(Error::BatchTooLarge { bytes, limit, .. }) if bytes > limit => {}
             Err(error) => panic!("write: {error}"),
         }
@@ -293,6 +296,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                     }
                 }
                 assert_eq!(seq, self.model.seq());
+                self.seen.commits += 1;
             }
             Err(Error::Conflict) => assert!(changed, "a transaction was refused although nothing changed"),
             Err(Error::BatchTooLarge { bytes, limit, .. }) if bytes > limit => {}
