@@ -170,10 +170,8 @@ impl<V: Vfs, I: MemIndex> Drive<V, I> {
         }
         let batches: Vec<_> = batches.iter().map(|ops| batch_of(ops)).collect();
         let prepared: Vec<_> = batches.iter().map(|b| engine.prepare(b).expect("prepare")).collect();
-        let mut group: Vec<_> = prepared
-            .iter()
-            .map(|(batch, _)| Member { batch, disable_wal: false, outcome: None })
-            .collect();
+        let mut group: Vec<_> =
+            prepared.iter().map(|(batch, _)| Member { batch, disable_wal: false, outcome: None }).collect();
         engine.log(&mut group);
         for member in group {
             let ticket = member.outcome.expect("an outcome").expect("logged");

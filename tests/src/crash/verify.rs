@@ -43,10 +43,7 @@ fn context<T>(what: &str, result: Result<T>) -> Verdict<T> {
 ///
 /// # Errors
 /// What reading gives; answers that differ.
-pub fn content_of<V: Vfs, I: MemIndex>(
-    engine: &Engine<V, I>,
-    families: &BTreeSet<u32>,
-) -> Verdict<Content> {
+pub fn content_of<V: Vfs, I: MemIndex>(engine: &Engine<V, I>, families: &BTreeSet<u32>) -> Verdict<Content> {
     let mut content = Content::new();
     for cf in families {
         let mut scan = context("scan", engine.scan(CfId(*cf), &[], None, None, CursorOptions::SCAN))?;
@@ -294,7 +291,10 @@ impl<I: MemIndex> Question<'_, I> {
         check(&engine)?;
         // Writing into the copy leaves the source alone: that is compared behind this.
         let mut state = Content::clone(&expected);
-        let ops = vec![Op::Put(0, b"only in the copy".to_vec(), vec![9; 4000].into()), Op::Delete(0, b"key0003".to_vec())];
+        let ops = vec![
+            Op::Put(0, b"only in the copy".to_vec(), vec![9; 4000].into()),
+            Op::Delete(0, b"key0003".to_vec()),
+        ];
         context("write", write(&engine, &ops, true))?;
         state.insert((0, b"only in the copy".to_vec()), vec![9; 4000].into());
         state.remove(&(0, b"key0003".to_vec()));
