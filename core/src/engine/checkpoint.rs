@@ -72,6 +72,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             fs.sync_dir(&vlog_dir).at("sync", &vlog_dir)?;
         }
         fs.sync_dir(target).at("sync", target)?;
+        crate::engine::open::sync_parents(fs, target)?;
         // ORDER: every file is durable before CURRENT names them.
         let edits: Vec<Edit> = state
             .to_edits()

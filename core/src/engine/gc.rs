@@ -297,6 +297,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         for s in self.without_removed(install, durable) {
             let (bucket, segment) = (s.bucket, s.segment);
             let known = state.vlog_segments.get(&(bucket, segment));
+            // Collected before a crash, and not swept by an open that cut something: the next one does.
+            if known.is_none() && state.vlog_heads.get(&bucket).is_some_and(|head| segment <= *head) {
+                continue;
+            }
             if s.settled && known.is_none_or(|k| !k.sealed) {
                 edits.push(Edit::VlogSegment { bucket, segment, sealed: true, size: s.size });
             } else if known.is_none() {

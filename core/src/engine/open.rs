@@ -73,6 +73,8 @@ pub struct Environment {
 struct Replay<'o, I: MemIndex> {
     options: &'o EngineOptions<I::Config>,
     flushed: Seq,
+    /// Seq before the first record.
+    before: Seq,
     last: Seq,
     done: Vec<Arc<Memtable<I>>>,
     filling: Option<Memtable<I>>,
@@ -111,6 +113,13 @@ impl<I: MemIndex> Replay<'_, I> {
         Ok(())
     }
 
+    /// Starts again.
+    fn forget(&mut self) {
+        self.done.clear();
+        self.filling = None;
+        (self.last, self.batches, self.ops) = (self.before, 0, 0);
+    }
+
     fn memtable(&mut self, segment: u32, seq: Seq) -> &Memtable<I> {
         let options = self.options;
         self.filling
@@ -138,6 +147,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             if options.read_only || !options.create_if_missing {
                 return Err(Error::io("open", dir, crate::vfs::IoError::new(IoErrorKind::NotFound)));
             }
+            // ORDER: the directory's own name is durable before anything in it is acknowledged, also where an
+            // earlier process made the directory and died.
+            sync_parents(&fs, dir)?;
             Manifest::create(fs.clone(), dir, options.database_id)?;
             report.created = true;
         }
@@ -166,6 +178,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let mut replay = Replay::<I> {
             options: &options,
             flushed: state.flushed_seq,
+            before: state.last_seq.max(state.flushed_seq),
             last: state.last_seq.max(state.flushed_seq),
             done: Vec::new(),
             filling: None,
@@ -366,9 +379,6 @@ pub(super) fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lo
     let is_missing = matches!(fs.list(dir), Err(error) if error.kind == IoErrorKind::NotFound);
     if create && is_missing {
         fs.create_dir_all(dir).at("create directory", dir)?;
-        // ORDER: the directory's own name is durable before anything in it is acknowledged.
-        let parent = dir.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
-        fs.sync_dir(parent).at("sync", parent)?;
     }
     let path = join(dir, "LOCK");
     fs.lock(&path).map_err(|error| match error.kind {
@@ -377,6 +387,31 @@ pub(super) fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lo
         }
         _ => Error::io("lock", &path, error),
     })
+}
+
+/// Makes the name of `dir` durable, and those of the directories that it lies in.
+pub(crate) fn sync_parents<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    if !fs.capabilities().directory_sync {
+        return Ok(());
+    }
+    let mut below = dir.trim_end_matches('/');
+    let mut is_own = true;
+    while !matches!(below, "" | "." | "..") {
+        let parent = match below.rsplit_once('/') {
+            Some(("", _)) => "/",
+            Some((parent, _)) => parent,
+            None => "",
+        };
+        match fs.sync_dir(parent) {
+            Ok(()) => {}
+            // A directory further up that may be passed and not read was there before.
+            Err(error) if error.kind == IoErrorKind::PermissionDenied && !is_own => return Ok(()),
+            Err(error) => return Err(Error::io("sync", parent, error)),
+        }
+        is_own = false;
+        below = parent.trim_end_matches('/');
+    }
+    Ok(())
 }
 
 /// Is every table that the manifest names there, with its size? Gives the highest number of any table file.
@@ -467,15 +502,28 @@ fn recover_log<V: Vfs, I: MemIndex>(
         clean_end: clean.map(|c| Position { segment: c.wal_segment, offset: c.wal_offset }),
         end_before: None,
     };
-    if clean.is_none() && !vlog.segments().is_empty() {
+    let recover = |from: RecoverFrom, visit: &mut dyn FnMut(JournalRecord<'_>) -> Result<()>| {
+        if options.read_only {
+            return replay_read_only(fs, &wal_dir, config, from, visit).map(|report| (None, report));
+        }
+        let (journal, report) = Journal::recover(fs, &wal_dir, config, from, visit)?;
+        Ok((Some(journal), report))
+    };
+    let mut value_lost = false;
+    // Nothing is written before the whole log was visited: an error in between leaves it as it is.
+    let first = recover(from, &mut |record| {
+        if clean.is_none() && !is_resolvable(&record, state.flushed_seq, vlog)? {
+            value_lost = true;
+            return Err(Error::corrupt(&wal_dir, record.start.offset, "a record whose value is there"));
+        }
+        replay.take(&record)
+    });
+    let (journal, recovery): (Option<Journal<V>>, RecoveryReport) = if value_lost {
+        replay.forget();
         from.end_before = first_unresolvable(fs, &wal_dir, config, from, state.flushed_seq, vlog)?;
-    }
-    let mut visit = |record: JournalRecord<'_>| replay.take(&record);
-    let (journal, recovery): (_, RecoveryReport) = if options.read_only {
-        (None, replay_read_only(fs, &wal_dir, config, from, &mut visit)?)
+        recover(from, &mut |record| replay.take(&record))?
     } else {
-        let (journal, recovery) = Journal::recover(fs, &wal_dir, config, from, &mut visit)?;
-        (Some(journal), recovery)
+        first?
     };
     report.cut = recovery.cut;
     Ok(journal)
@@ -522,29 +570,38 @@ fn first_unresolvable<V: Vfs>(
 ) -> Result<Option<Position>> {
     let mut broken: Vec<Position> = Vec::new();
     let mut visit = |record: JournalRecord<'_>| {
-        let mut seq = record.first_seq;
-        for section in record.sections() {
-            let Ok(section) = section else { break };
-            if section.kind != SECTION_BATCH {
-                continue;
-            }
-            for op in Ops::new(section.bytes).map_while(core::result::Result::ok) {
-                if op.kind == Kind::Pointer
-                    && seq > flushed
-                    && let Ok(ptr) = ValuePtr::decode(op.value)
-                {
-                    match vlog.read(&ptr, op.key, op.version) {
-                        Ok(_) => {}
-                        Err(Error::Corrupt { .. }) => broken.push(record.start),
-                        Err(error) => return Err(error),
-                    }
-                }
-                seq = Seq(seq.0 + 1);
-            }
+        if !is_resolvable(&record, flushed, vlog)? {
+            broken.push(record.start);
         }
         Ok(())
     };
     let report = replay_read_only(fs, wal_dir, config, from, &mut visit)?;
     // Before the mark a lost value is damage, and is reported when it is read.
     Ok(broken.into_iter().find(|at| *at >= report.durable_mark))
+}
+
+/// Does every pointer of the record that is not in tables yet name its value?
+fn is_resolvable<V: Vfs>(record: &JournalRecord<'_>, flushed: Seq, vlog: &ValueLog<V>) -> Result<bool> {
+    let mut seq = record.first_seq;
+    for section in record.sections() {
+        let Ok(section) = section else { break };
+        if section.kind != SECTION_BATCH {
+            continue;
+        }
+        for op in Ops::new(section.bytes).map_while(core::result::Result::ok) {
+            if op.kind == Kind::Pointer
+                && seq > flushed
+                && let Ok(ptr) = ValuePtr::decode(op.value)
+            {
+                match vlog.read(&ptr, op.key, op.version) {
+                    Ok(_) => {}
+                    // Also when the segment's file is gone: its name was not durable.
+                    Err(Error::Corrupt { .. }) => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+            seq = Seq(seq.0 + 1);
+        }
+    }
+    Ok(true)
 }
