@@ -37,7 +37,15 @@ fn foreign_file_system() {
     let kill = Some(MapFs::kill_clone as fn(&MapFs) -> MapFs);
     let (fs, dir) = (MapFs::new(), "m".to_owned());
     let index = |options: &nokv::Options| options.mem_table_engine;
-    run::<_, BuiltinIndex>(Setup { name: "foreign file system", fs, dir, index, kill, seed: 7, ops: 100_000 });
+    run::<_, BuiltinIndex>(Setup {
+        name: "foreign file system",
+        fs,
+        dir,
+        index,
+        kill,
+        seed: 7,
+        ops: 100_000,
+    });
 }
 
 #[test]

@@ -110,10 +110,6 @@ impl<I: MemIndex> Checker<'_, I> {
         })
     }
 
-    fn is_it(&self, case: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only == case)
-    }
-
     fn check(&self, job: &Job, depth: usize) -> Option<Recovered> {
         let before = job.fs.kill_clone();
         let question = Question::<I> {

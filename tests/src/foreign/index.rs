@@ -40,7 +40,8 @@ impl Slots {
     fn slot(&self, number: usize) -> &OnceLock<Stored> {
         let at = number + 1;
         let chunk = at.ilog2();
-        let slots = self.chunks[chunk as usize].get_or_init(|| (0..1 << chunk).map(|_| OnceLock::new()).collect());
+        let slots =
+            self.chunks[chunk as usize].get_or_init(|| (0..1 << chunk).map(|_| OnceLock::new()).collect());
         &slots[at - (1 << chunk)]
     }
 
@@ -104,7 +105,8 @@ impl MemIndex for TreeIndex {
     }
 
     fn entries(&self, key: KeyRef<'_>) -> TreeEntries<'_> {
-        let numbers = self.keys().get(&key.to_buf()).map(|n| n.values().copied().collect()).unwrap_or_default();
+        let numbers =
+            self.keys().get(&key.to_buf()).map(|n| n.values().copied().collect()).unwrap_or_default();
         let numbers: Vec<usize> = numbers;
         TreeEntries { slots: &self.slots, numbers: numbers.into_iter() }
     }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nokv_core::vfs::{Capabilities, DirEntry, IoError, IoErrorKind, IoResult, OpenMode, Vfs, VfsFile, VfsMap};
+use nokv_core::vfs::{
+    Capabilities, DirEntry, IoError, IoErrorKind, IoResult, OpenMode, Vfs, VfsFile, VfsMap,
+};
 
 /// Bytes of a file; from the end of `bytes` to `len` it reads as zeros.
 #[derive(Clone, Default)]
@@ -99,7 +101,8 @@ impl MapFs {
     /// What the death of the process leaves: all bytes, no locks.
     pub fn kill_clone(&self) -> Self {
         let state = held(&self.0);
-        let copy = |(path, file): (&String, &Shared)| (path.clone(), Arc::new(Mutex::new(held(file).clone())));
+        let copy =
+            |(path, file): (&String, &Shared)| (path.clone(), Arc::new(Mutex::new(held(file).clone())));
         let files = state.files.iter().map(copy).collect();
         Self(Arc::new(Mutex::new(State { files, dirs: state.dirs.clone(), locked: BTreeSet::new() })))
     }
