@@ -12,8 +12,8 @@
 pub mod cli;
 mod db;
 mod index;
-mod table_writer;
 pub mod repair;
+mod table_writer;
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,

@@ -717,7 +717,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         self.inner.engine.checkpoint(target)
     }
 
-    /// Installs tables that [`nokv_core::table::TableBuilder`] wrote, in one step, optionally in place of a range.
+    /// Installs tables that [`crate::TableWriter`] wrote, in one step, optionally in place of a range.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::InvalidArgument`]: nothing was changed.
