@@ -3,5 +3,5 @@
 pub mod crash;
 pub mod foreign;
 pub mod laws;
-pub mod small_db;
 pub mod model;
+pub mod small_db;
