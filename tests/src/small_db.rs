@@ -129,7 +129,9 @@ pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
 /// If points and scans disagree.
 pub fn read<V: Vfs>(db: &Db<V>) -> Result<Content> {
     let mut content = Content::default();
-    let families = [Some(CfId::DEFAULT), db.engine().families().get("extra")];
+    // A repair that lost the name makes one up.
+    let extra = db.cf("extra").or_else(|| db.cf("recovered-3"));
+    let families = [Some(CfId::DEFAULT), extra];
     for cf in families.into_iter().flatten() {
         for item in db.iter(IterOptions { cf, ..IterOptions::default() })? {
             let (key, value) = item?;
