@@ -47,7 +47,6 @@ pub fn tiny<C>(index: C) -> EngineOptions<C> {
         level0_slowdown_tables: 6,
         level0_stop_tables: 12,
         manifest_rewrite_bytes: 4 << 20,
-        io_buffer_bytes: 64 << 10,
         manifest_sync: true,
     }
 }
