@@ -224,7 +224,7 @@ fn any_call_fails_and_all_after_it() {
 #[test]
 fn a_full_disk_is_clean() {
     use nokv_vfs_mem::{Op as Call, Rule};
-    for call in [Call::WriteAt, Call::Allocate] {
+    for call in [Call::Write, Call::Allocate] {
         for n in 0.. {
             let memory = MemFs::new();
             let fs = FaultFs::new(memory.clone());
