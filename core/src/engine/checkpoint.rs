@@ -1,8 +1,8 @@
 //! A checkpoint: a second database with the same content, that shares files which are never written again.
 //!
 //! The caller flushes first, so that tables hold everything: the copy then needs no log and makes its own. Tables
-//! and sealed value-log segments are linked where the file system can, else copied; the heads of the value log
-//! are copied up to their length.
+//! and sealed value-log segments are linked where the file system can, else copied; segments that may still be
+//! written to are copied up to their length.
 //!
 //! | step | crash after it leaves |
 //! |---|---|
@@ -58,10 +58,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             if let Some((dir, _)) = to.rsplit_once('/') {
                 fs.create_dir_all(dir).at("create directory", dir)?;
             }
-            if segment.head {
-                self.copy(&from, &to, segment.size)?;
-            } else {
+            if segment.settled {
                 self.link_or_copy(&from, &to, segment.size)?;
+            } else {
+                // Its size counts appends under way, which no table names: the file may end before them.
+                let there = fs.size(&from).at("get size of", &from)?;
+                self.copy(&from, &to, segment.size.min(there))?;
             }
             if let Some((dir, _)) = to.rsplit_once('/') {
                 fs.sync_dir(dir).at("sync", dir)?;

@@ -43,7 +43,7 @@ impl Seen {
             self.compactions / 10,
             self.dropped_entries / 100,
             self.collected_segments,
-            self.levels as u64 / 3,
+            self.levels as u64 / 2,
             self.reopens,
             self.kills + u64::from(!can_kill),
             self.checkpoints,
