@@ -39,7 +39,8 @@ mod tests {
         for id in [0, 7, 999_999, 1_000_000, u64::MAX] {
             assert_eq!(parse_table(&table(TableId(id))), Some(TableId(id)));
         }
-        for other in ["7.sst", "+00007.sst", "0000007.sst", "000007.tmp", ".sst", "18446744073709551616.sst"] {
+        for other in ["7.sst", "+00007.sst", "0000007.sst", "000007.tmp", ".sst", "18446744073709551616.sst"]
+        {
             assert_eq!(parse_table(other), None, "{other}");
         }
     }

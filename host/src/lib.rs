@@ -12,6 +12,8 @@
 pub mod cli;
 mod db;
 mod index;
+pub mod repair;
+mod table_writer;
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
@@ -27,3 +29,4 @@ pub use nokv_core::table::Compression;
 pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
+pub use table_writer::TableWriter;

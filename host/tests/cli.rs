@@ -330,6 +330,32 @@ fn check_names_damage() {
 }
 
 #[test]
+fn repair_plans_first_and_then_the_database_opens() {
+    let dir = Dir::new();
+    let db = dir.path("db");
+    ok(&["import", "--workdir", &db, "--format", "tsv", &dir.file("in.tsv", tsv(0..3_000))]);
+    assert_eq!(ok(&["repair", "--workdir", &db]), "nothing to repair\n");
+    ok(&["repair", "--workdir", &db, "--apply"]);
+    let whole = ok(&["export", "--workdir", &db, "--format", "tsv"]);
+
+    let table = files(&db).into_keys().find(|p| p.extension().is_some_and(|e| e == "sst")).expect("a table");
+    flip(&table, 50);
+    let before = files(&db);
+    let plan = ok(&["repair", "--workdir", &db]);
+    assert!(plan.contains(&tail_of(&table)) && plan.contains("nothing was changed"), "{plan}");
+    let json: Json = serde_json::from_str(&ok(&["repair", "--workdir", &db, "--json"])).expect("JSON");
+    assert_eq!(json["applied"], false);
+    assert!(before == files(&db), "planning changed a file");
+    let done = ok(&["repair", "--workdir", &db, "--apply"]);
+    assert!(done.ends_with("\ndone\n"), "{done}");
+    ok(&["check", "--workdir", &db]);
+    let left = ok(&["export", "--workdir", &db, "--format", "tsv"]);
+    let whole: std::collections::BTreeSet<&str> = whole.lines().collect();
+    assert!(left.lines().all(|line| whole.contains(line)), "a record that was never written");
+    assert!(left.lines().count() < whole.len());
+}
+
+#[test]
 fn wal_dump_of_the_vectors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/walfs");
     let list: Json =
@@ -430,6 +456,9 @@ fn one_writer_at_a_time_and_readers_beside_it() {
     ok(&["set", "--workdir", &db, "before", "1"]);
     let mut import = open_import(&db);
     let pid = import.id().to_string();
+    // One line, and more to come: it is read, and not yet written.
+    let mut stdin = import.stdin.take().expect("a pipe");
+    stdin.write_all(b"after\t2\n").expect("the importer reads");
     let start = Instant::now();
     while fs::read_to_string(format!("{db}/LOCK")).unwrap_or_default().trim() != pid {
         assert!(start.elapsed() < PATIENCE, "the import does not start");
@@ -444,8 +473,6 @@ fn one_writer_at_a_time_and_readers_beside_it() {
     assert_eq!(ok(&["scan", "--workdir", &db]), "before\t1\n");
     let check: Json = serde_json::from_str(&ok(&["check", "--workdir", &db, "--json"])).expect("JSON");
     assert_eq!(check["summary"]["in_use_by_process"].to_string(), pid);
-    let mut stdin = import.stdin.take().expect("a pipe");
-    stdin.write_all(b"after\t2\n").expect("the importer reads");
     drop(stdin);
     let output = import.wait_with_output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -127,8 +127,7 @@ fn images_of(
     fs.set_call_hook(Box::new(hook));
     run();
     fs.clear_call_hook();
-    let images = std::mem::take(&mut *images.lock().unwrap());
-    images
+    std::mem::take(&mut *images.lock().unwrap())
 }
 
 fn crash_everywhere(maps: bool) {

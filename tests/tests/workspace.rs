@@ -54,6 +54,8 @@ const UNSAFE_FILES: &[&str] = &[
     "index-art/src/node.rs",
     "index-skiplist/src/cursor.rs",
     "index-skiplist/src/node.rs",
+    // A counting allocator.
+    "tests/examples/bare_metal/counting.rs",
     "vfs-std/src/map.rs",
 ];
 

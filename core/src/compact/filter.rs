@@ -10,7 +10,8 @@
 //!    versions too, and so will an entry that expires one day. Those stay while a lower version may exist.
 //! 3. An entry that expired at the cut becomes a delete.
 //! 4. A delete or purge in the oldest stripe goes when nothing that it hides can be in an older source: what it
-//!    hides among the inputs is dead by 1.
+//!    hides among the inputs is dead by 1. A purge stays if an entry of its version stays by 2: without the purge
+//!    that entry would show again.
 
 use alloc::vec::Vec;
 
@@ -23,6 +24,8 @@ pub enum Fate {
     Keep,
     /// Write it as a delete of its version.
     KeepAsDelete,
+    /// Leave the purge out, unless a value of its version below it is kept: then write it before that.
+    KeepWithNext,
     /// Leave it out.
     Drop,
 }
@@ -111,7 +114,7 @@ impl<'a> Filter<'a> {
         // A delete, an expired entry, or a purge.
         let in_oldest_stripe = self.stripe(entry.seq) == 0;
         if in_oldest_stripe && !older.may_hold(key, entry.version, entry.seq) {
-            return Fate::Drop;
+            return if entry.kind == Kind::Purge { Fate::KeepWithNext } else { Fate::Drop };
         }
         if expired { Fate::KeepAsDelete } else { Fate::Keep }
     }

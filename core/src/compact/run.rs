@@ -18,6 +18,9 @@ use crate::sync::Arc;
 use crate::table::{Table, TableBuilder};
 use crate::vfs::{Vfs, VfsFile};
 
+/// Entries between two looks at whether to go on.
+const CANCEL_LOOK: u64 = 4096;
+
 /// What a run must respect.
 pub struct Job<'a> {
     /// Seqs that reads stand at, ascending.
@@ -30,6 +33,8 @@ pub struct Job<'a> {
     pub dropped: &'a BTreeMap<CfId, Seq>,
     /// An output is closed at this size, in bytes.
     pub split_bytes: u64,
+    /// Asked now and then: is the run to be given up?
+    pub is_cancelled: &'a dyn Fn() -> bool,
 }
 
 /// Moves values that a pointer names; `None` leaves the pointer as it is.
@@ -117,20 +122,34 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
     entries.seek_first()?;
     let mut new_key = true;
     let mut covering: &[Seq] = &[];
+    let mut held: Option<(Version, Seq)> = None;
     while let Some((entry, _)) = entries.entry() {
         let key = entries.key();
         if new_key {
             filter.begin_key();
+            held = None;
             covering = ranges.all.covering(key);
         }
         stats.entries_in += 1;
+        if stats.entries_in % CANCEL_LOOK == 0 && (job.is_cancelled)() {
+            return Err(Error::Busy("the database closes"));
+        }
         let fate = if job.dropped.contains_key(&key.cf) {
             Fate::Drop
         } else {
             filter.judge(key, &entry, covering, older)
         };
+        if fate == Fate::Keep
+            && entry.kind.has_value()
+            && let Some((version, seq)) = held.take()
+            && version == entry.version
+        {
+            out.add(key, &without_value(Kind::Purge, version, seq))?;
+            stats.entries_out += 1;
+        }
         match fate {
             Fate::Drop => {}
+            Fate::KeepWithNext => held = Some((entry.version, entry.seq)),
             Fate::Keep if entry.kind == Kind::Pointer => {
                 let ptr = ValuePtr::decode(entry.value)
                     .map_err(|m| Error::malformed("value pointer of a table", 0, m))?;
@@ -140,16 +159,17 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
                 }
             }
             Fate::Keep => out.add(key, &entry)?,
-            Fate::KeepAsDelete => {
-                let delete = EntryRef { kind: Kind::Delete, meta: 0, expires_at: 0, value: &[], ..entry };
-                out.add(key, &delete)?;
-            }
+            Fate::KeepAsDelete => out.add(key, &without_value(Kind::Delete, entry.version, entry.seq))?,
         }
-        stats.entries_out += u64::from(fate != Fate::Drop);
+        stats.entries_out += u64::from(matches!(fate, Fate::Keep | Fate::KeepAsDelete));
         new_key = entries.next()?;
     }
     out.finish()?;
     Ok(stats)
+}
+
+const fn without_value(kind: Kind, version: Version, seq: Seq) -> EntryRef<'static> {
+    EntryRef { version, seq, kind, meta: 0, expires_at: 0, value: &[] }
 }
 
 /// The range deletes of the inputs: all of them, to judge entries by, and those that go on.

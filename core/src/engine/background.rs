@@ -63,7 +63,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if self.has_removable() && !self.removing.swap(true, Ordering::AcqRel) {
             return Some(Work::RemoveRetired);
         }
-        if small_only {
+        if small_only || self.stopping.load(Ordering::Acquire) {
             return None;
         }
         self.claim_compaction().map(Work::Compact)
@@ -120,7 +120,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let (low, high) = (options.level0_slowdown_tables, options.level0_stop_tables);
         let by_level0 = if level0 <= low { 0.0 } else { (level0 - low) as f64 / (high - low).max(1) as f64 };
         let memtables = options.sealed_memtables_max as f64;
-        let by_sealed = if sealed >= 2 { ((sealed as f64 - 1.0) / memtables).powi(2) } else { 0.0 };
+        let waiting = if sealed >= 2 { (sealed as f64 - 1.0) / memtables } else { 0.0 };
+        let by_sealed = waiting * waiting;
         let share = by_level0.max(by_sealed).min(1.0);
         if share <= 0.0 {
             return Stall::None;

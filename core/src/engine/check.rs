@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::level::{self, Install as Installing};
 use crate::sync::Arc;
-use crate::table::{CursorOptions, Table};
+use crate::table::Table;
 use crate::vfs::Vfs;
 
 /// What a check looked at and found.
@@ -66,7 +66,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     fn check_pointers(&self, table: &Arc<Table<V>>, report: &mut CheckReport) -> Result<()> {
-        let mut cursor = table.cursor(CursorOptions::COMPACTION);
+        let mut cursor = table.cursor(self.bulk_cursor());
         cursor.seek_first()?;
         self.check_cursor(&mut cursor, Some(table), report)
     }

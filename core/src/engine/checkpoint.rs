@@ -40,7 +40,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         // Held to the end: nothing leaves the tree, so every file stays.
         let install = self.install.lock();
-        let segments = self.sync_values()?;
+        let segments = self.without_removed(&install, &self.sync_values()?);
         let mut state = install.manifest.state().clone();
         let tables = join(target, TABLE_DIR);
         fs.create_dir_all(&tables).at("create directory", &tables)?;
@@ -111,8 +111,7 @@ pub(crate) fn copy_file<V: Vfs>(
 ) -> Result<()> {
     let source = fs.open(from, OpenMode::Read).at("open", from)?;
     let target = fs.create(to).at("create", to)?;
-    let mut buf = Vec::new();
-    buf.resize(COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES)), 0);
+    let mut buf = alloc::vec![0; COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES))];
     let mut at = 0;
     while at < bytes {
         let want = buf.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));

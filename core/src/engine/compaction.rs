@@ -84,6 +84,7 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
         let options = crate::table::TableOptions {
             compression: self.compression,
             seqs: self.seqs,
+            write_bytes: self.engine.options.io_buffer_bytes,
             ..self.engine.options.table.clone()
         };
         TableBuilder::new(file, &path, options, uid)
@@ -102,6 +103,11 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub(crate) fn table_path(&self, id: TableId) -> String {
         join(&self.path(TABLE_DIR), &table_name(id))
+    }
+
+    /// How tables are read as wholes.
+    pub(crate) fn bulk_cursor(&self) -> CursorOptions {
+        CursorOptions { read_ahead: self.options.io_buffer_bytes, ..CursorOptions::COMPACTION }
     }
 
     pub(crate) fn take_table_id(&self) -> TableId {
@@ -172,15 +178,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(false)
     }
 
-    /// Claims one table, to be rewritten in its place; `None` while it is busy.
+    /// Claims one table, to be rewritten in its place; `None` while it is busy, and when it left that place
+    /// since the caller looked.
     pub(crate) fn claim_rewrite(&self, input: Input) -> Option<Ticket> {
         let mut install = self.install.lock();
-        if install.busy.holds(input.id) {
+        // Under the lock that changes of the tree are installed under.
+        let view = self.view.load();
+        let source = view.tables.find(input.id)?;
+        if install.busy.holds(input.id) || (source.level, source.ingest) != (input.level, input.ingest) {
             return None;
         }
         let to = Place { level: input.level, ingest: input.ingest };
         let choice = Choice::Merge { inputs: [input].to_vec(), to, reason: Reason::Manual };
-        install.busy.claim(&self.view.load().tables, &choice)
+        install.busy.claim(&view.tables, &choice)
     }
 
     fn check_rules(&self, before: &Tables<V>, next: &Tables<V>) -> Result<()> {
@@ -237,6 +247,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // Tables of level 0 are ordered as wholes: one output.
             split_bytes: if to.level == 0 { u64::MAX } else { self.options.table_bytes },
+            is_cancelled: &|| self.stopping.load(Ordering::Relaxed),
         };
         let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
         let compression = if to.level == 0 { Compression::None } else { self.options.compression };
@@ -327,7 +338,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Cursors over the inputs, newest source first.
     fn sources_of(&self, tables: &Tables<V>, inputs: &[Input]) -> Result<Vec<SourceCursor<V, I>>> {
-        let options = CursorOptions::COMPACTION;
+        let options = self.bulk_cursor();
         let is_input = |t: &&Arc<Table<V>>| inputs.iter().any(|input| input.id == t.meta().id);
         let mut sources = Vec::new();
         for (n, level) in tables.levels().iter().enumerate() {

@@ -38,7 +38,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let memtable = self.view.load().sealed.last()?.clone();
         if self.publisher.published() < memtable.last_seq() {
-            return None;
+            // A batch of it is still being inserted: whoever publishes it calls. Looked at again behind the mark,
+            // for it may have been published in between.
+            self.flush_waits_for.store(memtable.last_seq().0, Ordering::SeqCst);
+            if self.publisher.published() < memtable.last_seq() {
+                return None;
+            }
         }
         install.flushing = true;
         Some(Work::Flush(memtable))
@@ -102,6 +107,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped: families.dropped(),
             // One memtable, one table: level 0 is ordered by whole tables.
             split_bytes: u64::MAX,
+            is_cancelled: &|| false,
         };
         let mut older = OlderTables::<V>::new(view.tables.tables().cloned().collect());
         let seqs = (memtable.first_seq(), memtable.last_seq());

@@ -269,6 +269,23 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(segments)
     }
 
+    /// Those of `segments` that no collection took out of the manifest since they were listed. None leaves while
+    /// `_install` is held.
+    pub(crate) fn without_removed(
+        &self,
+        _install: &Install<V>,
+        segments: &[SegmentInfo],
+    ) -> Vec<SegmentInfo> {
+        // In this order: a segment leaves the value log before it leaves this list.
+        let gone = self.retired.lock().segments.clone();
+        let there: Vec<SegmentId> = self.vlog.segments().iter().map(|s| (s.bucket, s.segment)).collect();
+        let stays = |s: &&SegmentInfo| {
+            let id = (s.bucket, s.segment);
+            !gone.contains(&id) && there.binary_search(&id).is_ok()
+        };
+        segments.iter().filter(stays).copied().collect()
+    }
+
     /// Adds edits for what the manifest does not know yet of `durable` segments.
     pub(crate) fn push_value_log_edits(
         &self,
@@ -277,13 +294,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         edits: &mut Vec<Edit>,
     ) {
         let state = install.manifest.state();
-        // What was removed from the manifest does not come back.
-        let gone = self.retired.lock().segments.clone();
-        for s in durable {
+        for s in self.without_removed(install, durable) {
             let (bucket, segment) = (s.bucket, s.segment);
-            if gone.contains(&(bucket, segment)) {
-                continue;
-            }
             let known = state.vlog_segments.get(&(bucket, segment));
             // Collected before a crash, and not swept by an open that cut something: the next one does.
             if known.is_none() && state.vlog_heads.get(&bucket).is_some_and(|head| segment <= *head) {

@@ -43,6 +43,7 @@ mod ingest;
 mod open;
 mod options;
 mod reads;
+mod repair;
 mod snapshots;
 mod stats;
 mod writes;
@@ -56,9 +57,10 @@ pub use ingest::ReplacedRange;
 pub use open::{Environment, OpenReport};
 pub use options::EngineOptions;
 pub use reads::{Entries, InternalScan, prefix_end};
+pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
 pub use stats::{EngineStats, LevelStats};
-pub use writes::{Member, Separated, Ticket};
+pub use writes::{Member, Prepared, Separated, Ticket};
 
 /// The directory of the log.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -95,9 +97,13 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flushed_seq: AtomicU64,
     pub(crate) retired: Mutex<Retired<V, I>>,
     pub(crate) in_flight: Mutex<InFlight>,
+    /// The seq that must be published before a flush that was asked for can start; 0 if none waits.
+    pub(crate) flush_waits_for: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,
+    /// Merges give up; nothing new is started.
+    pub(crate) stopping: AtomicBool,
     pub(crate) gc_running: AtomicBool,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,

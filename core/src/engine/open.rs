@@ -17,7 +17,7 @@ use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
 use nokv_formats::names::parse_table as parse_table_name;
-use nokv_formats::walfs::Position;
+use nokv_formats::walfs::{Position, parse_segment_file_name};
 use nokv_formats::{Kind, Seq, TableId, TableMeta, ValuePtr};
 
 use crate::clock::Clock;
@@ -35,6 +35,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
+use crate::wal::journal::SEGMENT_EXT;
 use crate::wal::{Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only};
 use crate::write::publish::Publisher;
 
@@ -260,9 +261,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new(), segments: Vec::new() }),
             in_flight: Mutex::default(),
+            flush_waits_for: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             closed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             gc_running: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
@@ -276,6 +279,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Number of the database.
     pub const fn database_id(&self) -> u64 {
         self.database_id
+    }
+
+    /// Merges that run give up soon, and none is started any more: the database is about to close.
+    pub fn stop_merges(&self) {
+        self.stopping.store(true, crate::sync::Ordering::Release);
     }
 
     /// Flushes what memtables hold, makes everything durable and marks the database clean. Background work
@@ -367,7 +375,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 }
 
-fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lock> {
+pub(super) fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lock> {
     let is_missing = matches!(fs.list(dir), Err(error) if error.kind == IoErrorKind::NotFound);
     if create && is_missing {
         fs.create_dir_all(dir).at("create directory", dir)?;
@@ -533,7 +541,13 @@ fn make_log<V: Vfs>(
     fs.create_dir_all(wal_dir).at("create directory", wal_dir)?;
     let table_dir = join(dir, TABLE_DIR);
     fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
+    // Only what an unfinished run of this function, or a checkpoint's original, left: our own names.
     for entry in list_or_empty(fs, wal_dir)? {
+        let name = entry.name.strip_suffix(".tmp").unwrap_or(&entry.name);
+        let segment = name.strip_suffix(".idx").unwrap_or(name);
+        if entry.is_dir || parse_segment_file_name(segment, SEGMENT_EXT).is_none() {
+            continue;
+        }
         let path = join(wal_dir, &entry.name);
         fs.unlink(&path).at("unlink", &path)?;
     }

@@ -51,11 +51,42 @@ pub struct EngineOptions<C> {
     pub level0_stop_tables: usize,
     /// The manifest is rewritten when it is larger than this, in bytes; 0 = never.
     pub manifest_rewrite_bytes: u64,
+    /// Bytes that are read or written at once by flushes and compactions: one such buffer for each table that they
+    /// read or write.
+    pub io_buffer_bytes: usize,
     /// Sync each manifest edit. Without it an edit may be lost, but never one that a deletion depends on.
     pub manifest_sync: bool,
 }
 
 impl<C> EngineOptions<C> {
+    /// Defaults for a host of middling size. `database_id` is for a new database.
+    pub fn new(index: C, database_id: u64) -> Self {
+        Self {
+            index,
+            read_only: false,
+            create_if_missing: true,
+            database_id,
+            memtable_bytes: 4 << 20,
+            sealed_memtables_max: 3,
+            wal_segment_bytes: 4 << 20,
+            value_threshold_bytes: 4 << 10,
+            value_log_segment_bytes: 16 << 20,
+            value_log_buckets: 2,
+            value_log_hot_buckets: 0,
+            table: TableOptions::new(nokv_formats::vlog::record_len),
+            compression: Compression::None,
+            table_bytes: 4 << 20,
+            block_cache_bytes: 8 << 20,
+            open_files_max: 128,
+            pick: PickOptions::default(),
+            level0_slowdown_tables: 12,
+            level0_stop_tables: 24,
+            manifest_rewrite_bytes: 4 << 20,
+            io_buffer_bytes: 256 << 10,
+            manifest_sync: true,
+        }
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -81,6 +112,9 @@ impl<C> EngineOptions<C> {
         }
         if self.table_bytes < 4 << 10 {
             return fail("table_bytes must be at least 4 KiB");
+        }
+        if self.io_buffer_bytes < 4 << 10 {
+            return fail("io_buffer_bytes must be at least 4 KiB");
         }
         if self.level0_stop_tables < self.level0_slowdown_tables || self.level0_slowdown_tables == 0 {
             return fail("level0_stop_tables must not be below level0_slowdown_tables");

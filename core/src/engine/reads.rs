@@ -221,6 +221,7 @@ impl<C: Cursor> Entries<C> {
 
     /// To the next entry; true if it belongs to another key.
     #[inline]
+    #[expect(clippy::should_implement_trait, reason = "a cursor: moves, and can fail")]
     pub fn next(&mut self) -> Result<bool> {
         let Some(current) = self.current else { return Ok(false) };
         self.merge.source_mut(current).next_entry()?;
@@ -286,6 +287,7 @@ impl<V: Vfs, I: MemIndex> InternalScan<V, I> {
     ///
     /// # Errors
     /// Damage of what had to be read.
+    #[expect(clippy::should_implement_trait, reason = "a cursor: moves, and can fail")]
     pub fn next(&mut self) -> Result<()> {
         self.entries.next()?;
         self.skip_unpublished()

@@ -71,15 +71,15 @@ impl<V: Vfs, I: MemIndex> Drop for Separated<'_, V, I> {
     }
 }
 
+/// A batch to log, its large values replaced by pointers, and what keeps their segments meanwhile.
+pub type Prepared<'b, 'e, V, I> = (Cow<'b, WriteBatch>, Option<Separated<'e, V, I>>);
+
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Moves large values to the value log. The guard is kept until the batch is published, or given up.
     ///
     /// # Errors
     /// A batch above the limits; what writing to the value log gives.
-    pub fn prepare<'b>(
-        &self,
-        batch: &'b WriteBatch,
-    ) -> Result<(Cow<'b, WriteBatch>, Option<Separated<'_, V, I>>)> {
+    pub fn prepare<'b>(&self, batch: &'b WriteBatch) -> Result<Prepared<'b, '_, V, I>> {
         self.check_writable()?;
         let threshold = self.options.separate_from();
         if batch.value_bytes_max() < threshold {
@@ -254,7 +254,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         debug_assert_eq!(seq.0, ticket.last.0 + 1);
         self.counters.written(batch.len(), batch.bytes());
-        self.publisher.done(ticket.number, ticket.last)
+        let moved = self.publisher.done(ticket.number, ticket.last);
+        let waited_for = self.flush_waits_for.load(Ordering::SeqCst);
+        if waited_for != 0
+            && self.publisher.published().0 >= waited_for
+            && self.flush_waits_for.swap(0, Ordering::SeqCst) != 0
+        {
+            self.signals.work_ready();
+        }
+        moved
     }
 
     /// Is the batch visible to reads?

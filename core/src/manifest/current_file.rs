@@ -179,6 +179,11 @@ fn read_slot<V: Vfs>(fs: &V, dir: &str, name: &str) -> Option<u64> {
     Current::decode(&bytes).ok().map(|current| current.generation)
 }
 
+/// The highest generation of any `CURRENT` file that can be read; 0 if none can.
+pub(super) fn highest_generation<V: Vfs>(fs: &V, dir: &str) -> u64 {
+    [NAME, SLOTS[0], SLOTS[1]].iter().filter_map(|name| read_slot(fs, dir, name)).max().unwrap_or(0)
+}
+
 fn unlink_all<V: Vfs>(fs: &V, dir: &str, names: &[&str]) -> Result<()> {
     let mut any = false;
     for name in names {

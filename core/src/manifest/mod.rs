@@ -56,6 +56,7 @@
 
 mod current_file;
 mod replay;
+mod salvage;
 mod state;
 mod store;
 #[cfg(test)]
@@ -66,5 +67,6 @@ mod tests;
 pub use current_file::probe;
 pub use nokv_formats::current::{CleanClose, HeadEnd};
 pub use nokv_formats::manifest::{Edit, RaftPointer};
+pub(crate) use salvage::find_state;
 pub use state::{Family, LevelTables, ManifestState, VlogSegmentState};
 pub use store::{MANIFEST_REWRITE_BYTES, Manifest, Opened, manifest_name};

@@ -22,6 +22,17 @@ pub(super) struct Replayed {
     pub torn: bool,
 }
 
+/// What [`replay_prefix`] gives.
+pub(super) struct Prefix {
+    pub state: ManifestState,
+    /// How many groups are whole.
+    pub groups: u64,
+    /// Their length.
+    pub whole_bytes: u64,
+    /// Why it ends there, if not at the end of the file.
+    pub problem: Option<(u64, &'static str)>,
+}
+
 /// Folds the groups of `bytes`, the whole of the manifest `file` of the database `db_id`.
 ///
 /// # Errors
@@ -69,6 +80,50 @@ pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
         return Err(Error::corrupt(file, 0, "the database that CURRENT names"));
     }
     Ok(Replayed { state, next_group, whole_bytes: at as u64, torn: false })
+}
+
+/// The longest whole prefix of a manifest, for repair: what [`replay`] refuses ends it. Without `db_id` the database
+/// is the one that group 0 names.
+///
+/// # Errors
+/// `Unsupported` for groups of a later format.
+pub(super) fn replay_prefix(file: &str, bytes: &[u8], db_id: Option<u64>) -> Result<Prefix> {
+    let (mut state, mut at, mut groups) = (ManifestState::default(), 0usize, 0u64);
+    let mut problem = None;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let decoded = decode_frame(rest).and_then(|(data, len)| Ok((Group::decode_data(data)?, len)));
+        let (group, len) = match decoded {
+            Ok(decoded) => decoded,
+            Err(m) if matches!(m.what, UNKNOWN_EDIT | UNKNOWN_FORMAT) => {
+                let what = format!("a manifest newer than {}", m.what);
+                return Err(Error::Unsupported { what, file: file.into() });
+            }
+            Err(m) => {
+                problem = Some((at as u64, m.what));
+                break;
+            }
+        };
+        if group.number != groups || db_id.is_some_and(|id| id != group.db_id) {
+            problem = Some((at as u64, "the next group of this database"));
+            break;
+        }
+        let mut next = state.clone();
+        if let Err((_, what)) = next.fold(&group.edits) {
+            problem = Some((at as u64, what));
+            break;
+        }
+        if next.db_id != group.db_id {
+            problem = Some((at as u64, "a group of this database"));
+            break;
+        }
+        state = next;
+        if groups == 0 {
+            state.retired.clear();
+        }
+        groups += 1;
+        at += len;
+    }
+    Ok(Prefix { state, groups, whole_bytes: at as u64, problem })
 }
 
 /// The frame at `at` does not check. It is a torn end if no whole group behind it says that it was synced.

@@ -158,6 +158,11 @@ impl ManifestState {
         edits
     }
 
+    /// Was this table removed since the state was last written whole?
+    pub(crate) fn is_retired(&self, id: TableId) -> bool {
+        self.retired.contains(&id)
+    }
+
     /// After the state was written whole: earlier numbers are all below `next_file_id`.
     pub(super) fn forget_retired(&mut self) {
         self.retired.clear();

@@ -19,7 +19,7 @@ use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 /// A manifest longer than this is rewritten, unless told otherwise.
 pub const MANIFEST_REWRITE_BYTES: u64 = 4 << 20;
 /// A manifest that is longer than this is damaged.
-const MANIFEST_BYTES_MAX: u64 = 1 << 32;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 32;
 
 /// The name of a manifest file.
 pub fn manifest_name(number: u64) -> String {
@@ -106,6 +106,36 @@ impl<V: Vfs> Manifest<V> {
         };
         manifest.write_whole()?;
         Ok(manifest)
+    }
+
+    /// Writes `state` into a new manifest and makes `CURRENT` name it, whatever is there. For repair: the files that
+    /// `state` names are durable already. Removes no other manifest.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the state breaks a rule; nothing was changed then.
+    pub(crate) fn restore(fs: &V, dir: &str, state: ManifestState) -> Result<()> {
+        // What is written must be read back by the next open.
+        ManifestState::default().apply(&state.to_edits())?;
+        let generation = current_file::highest_generation(fs, dir);
+        let mut manifest = Self {
+            next_number: next_number(fs, dir)?,
+            fs: fs.clone(),
+            dir: dir.to_string(),
+            current: Current { generation, db_id: state.db_id, manifest: 0, clean: None },
+            state,
+            file: None,
+            read_only: false,
+            rewrite_first: false,
+            torn: true,
+            len: 0,
+            durable: 0,
+            crc: 0,
+            next_group: 0,
+            rewrite_bytes: MANIFEST_REWRITE_BYTES,
+            base_len: 0,
+            dead: None,
+        };
+        manifest.write_whole()
     }
 
     /// Opens the manifest of a database. Writes nothing; [`Manifest::begin_writes`] does.

@@ -222,6 +222,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     }
 
     /// To the next entry; ends behind the last one. Does nothing when it stands on none.
+    #[expect(clippy::should_implement_trait, reason = "a cursor: moves, and can fail")]
     pub fn next(&mut self) -> Result<()> {
         if self.current.is_none() {
             return Ok(());
@@ -283,8 +284,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
         'sources: for i in 0..self.merge.width() {
             self.resolver.begin_source(range_delete.take());
             let source = self.merge.source_mut(i);
-            loop {
-                let Some(entry) = source.entry() else { break };
+            while let Some(entry) = source.entry() {
                 let mut is_best = false;
                 let next = self.resolver.push(&entry, || now_ms, &mut is_best);
                 if is_best {

@@ -18,9 +18,6 @@ use super::compress::{self, Compression};
 use crate::error::{Error, IoContext, Result};
 use crate::vfs::VfsFile;
 
-/// Bytes that are collected before they are written.
-const WRITE_BYTES: usize = 256 << 10;
-
 /// How to build a table.
 #[derive(Debug, Clone)]
 pub struct TableOptions {
@@ -32,6 +29,8 @@ pub struct TableOptions {
     pub bloom_bits_per_key: u32,
     /// Codec of the data blocks.
     pub compression: Compression,
+    /// Bytes that are collected before they are written.
+    pub write_bytes: usize,
     /// The seqs that most entries will have: blocks store seqs in as few bytes as this range needs. An entry
     /// outside of it is fine and makes the rest of the table a little larger.
     pub seqs: (Seq, Seq),
@@ -40,13 +39,14 @@ pub struct TableOptions {
 }
 
 impl TableOptions {
-    /// Blocks of 4 KiB, a restart each 8 keys, 10 filter bits, no compression.
+    /// Blocks of 4 KiB, a restart each 8 keys, 10 filter bits, no compression, writes of 256 KiB.
     pub fn new(record_len: fn(usize, u32) -> u64) -> Self {
         Self {
             block_bytes: 4096,
             restart_interval: 8,
             bloom_bits_per_key: 10,
             compression: Compression::None,
+            write_bytes: 256 << 10,
             seqs: (Seq::ZERO, Seq(u32::MAX as u64)),
             record_len,
         }
@@ -107,7 +107,7 @@ impl<F: VfsFile> TableBuilder<F> {
             file,
             path: path.to_string(),
             uid,
-            out: Vec::with_capacity(WRITE_BYTES + 2 * options.block_bytes),
+            out: Vec::with_capacity(options.write_bytes + 2 * options.block_bytes),
             written: 0,
             crc: 0,
             scratch: Vec::new(),
@@ -245,7 +245,7 @@ impl<F: VfsFile> TableBuilder<F> {
         let offset = self.written + start as u64;
         block::seal(&mut self.out, start, codec, self.uid, offset);
         self.index.block((self.out.len() - start) as u64, self.block_continues, self.last_key.as_ref());
-        if self.out.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
+        if self.out.len() >= self.options.write_bytes { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> Result<()> {

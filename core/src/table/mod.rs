@@ -19,6 +19,7 @@ mod iter;
 mod lazy;
 mod open;
 mod probe;
+mod salvage;
 mod verify;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use compress::{Compression, is_available};
 pub use files::FileCache;
 pub use iter::{CursorOptions, TableCursor};
 pub use open::Table;
+pub(crate) use salvage::{Salvaged, salvage};
 
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 

@@ -33,7 +33,7 @@ fn number<T: core::str::FromStr>(digits: &str, width: usize) -> Option<T> {
 }
 
 /// All segments below `dir`, ascending: (bucket, segment, length). Foreign names are passed over.
-pub(super) fn list_segments<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<(u16, u32, u64)>> {
+pub(crate) fn list_segments<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<(u16, u32, u64)>> {
     let root = root_dir(dir);
     let buckets = match fs.list(&root) {
         Ok(buckets) => buckets,

@@ -31,5 +31,6 @@ mod log;
 mod tests;
 
 pub use discard::{SegmentUse, discard_stats, pick_victims};
+pub(crate) use files::list_segments;
 pub use files::{bucket_dir, segment_path};
 pub use log::{SegmentInfo, ValueLog, ValueLogOptions};

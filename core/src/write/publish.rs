@@ -42,7 +42,7 @@ impl Publisher {
     /// The highest seq that reads may see.
     #[inline]
     pub fn published(&self) -> Seq {
-        Seq(self.published.load(Ordering::Acquire))
+        Seq(self.published.load(Ordering::SeqCst))
     }
 
     /// May ticket `ticket` be handed out?
@@ -80,7 +80,7 @@ impl Publisher {
                 }
                 slot.store(0, Ordering::Relaxed);
                 next += 1;
-                self.published.store(last, Ordering::Release);
+                self.published.store(last, Ordering::SeqCst);
                 self.next.store(next, Ordering::Release);
                 moved = true;
             }

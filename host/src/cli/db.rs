@@ -20,10 +20,10 @@ use serde_json::{Value as Json, json};
 
 use super::progress::Progress;
 use super::store::{
-    Access, Backend, CheckReport, Failure, Finding, RepairReport, Result, Store, Visit, WalEnd, WalRecord,
-    Walk,
+    Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, Visit, WalEnd,
+    WalRecord, Walk,
 };
-use crate::{CfId, Db, Error, IterOptions, Options, Seq, WriteBatch, WriteOptions};
+use crate::{CfId, Db, Error, IterOptions, Options, Seq, WriteBatch, WriteOptions, repair};
 
 /// `nokv compact` collects value-log segments with at least this share of dead bytes.
 const COMPACT_DISCARD_RATIO: f64 = 0.1;
@@ -199,9 +199,25 @@ impl Backend for Files {
         Ok(CheckReport { damage: problems.iter().map(|e| finding(dir, e)).collect(), summary })
     }
 
-    fn repair(&self, dir: &Path, _: bool, _: &Progress) -> Result<RepairReport> {
-        let next = "restore a checkpoint, or export what can be read";
-        Err(Failure::new("this build cannot repair", dir.display().to_string(), next))
+    fn repair(&self, dir: &Path, apply: bool, _: &Progress) -> Result<RepairReport> {
+        let dir = text_of(dir)?;
+        let fs = StdFs::new();
+        match probe(&fs, dir) {
+            Ok(false) => return Err(no_database(dir)),
+            Err(_) => not_a_database(dir).map_or(Ok(()), Err)?,
+            Ok(true) => {}
+        }
+        let plan = repair::plan(&fs, dir).map_err(|e| failure(dir, &e))?;
+        let applied = apply && !plan.is_empty();
+        if applied {
+            repair::apply(&fs, dir, &plan).map_err(|e| failure(dir, &e))?;
+        }
+        let step = |s: &repair::RepairStep| RepairStep {
+            file: s.file.clone(),
+            what: s.what.clone(),
+            lost: s.lost.clone(),
+        };
+        Ok(RepairReport { steps: plan.steps.iter().map(step).collect(), applied })
     }
 
     fn wal_dump(

@@ -117,6 +117,10 @@ fn work_loop<V: Vfs, I: MemIndex>(
         let what = format!("{work:?}");
         let started = Instant::now();
         let result = engine.run_work(work);
+        if matches!(result, Err(Error::Busy(_))) {
+            // Given up because the database closes: nothing failed.
+            continue;
+        }
         if let Some(listener) = listener {
             listener.on_event(&Event::step(&what, started.elapsed(), &result));
         }

@@ -134,6 +134,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         // Writers that were let in finish: their batches are applied before the flush.
         self.queue.shut(&self.engine, &self.signals);
+        self.engine.stop_merges();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
         }
@@ -794,7 +795,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
 }
 
 /// A number for a new database, from the process's address layout, id and time: it need only differ.
-fn random_id() -> u64 {
+pub(crate) fn random_id() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u32(std::process::id());

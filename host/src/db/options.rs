@@ -197,6 +197,7 @@ impl Options {
             },
             level0_slowdown_tables: self.level0_slowdown_tables,
             level0_stop_tables: self.level0_stop_tables,
+            io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
         }

@@ -10,7 +10,7 @@ use nokv_core::{MemIndex, Result, Vfs};
 use super::{Db, Snapshot, WriteOptions};
 
 /// A transaction. What it reads is as of its start, with its own writes on top; committing fails with
-/// [`Error::Conflict`] if a key that it read was written meanwhile. Dropping it writes nothing.
+/// [`Conflict`](nokv_core::Error::Conflict) if a key that it read was written meanwhile. Dropping it writes nothing.
 pub struct Transaction<'db, V: Vfs, I: MemIndex> {
     db: &'db Db<V, I>,
     snapshot: Snapshot<V, I>,
@@ -72,7 +72,7 @@ impl<'db, V: Vfs, I: MemIndex> Transaction<'db, V, I> {
     /// Commits. A transaction without writes always succeeds: it read one snapshot.
     ///
     /// # Errors
-    /// [`Error::Conflict`]; as [`Db::write`].
+    /// [`Conflict`](nokv_core::Error::Conflict); as [`Db::write`].
     pub fn commit(mut self, options: &WriteOptions) -> Result<Seq> {
         if self.batch.is_empty() {
             return Ok(self.snapshot.seq());

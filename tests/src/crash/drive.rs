@@ -20,6 +20,7 @@ pub const DIR: &str = "db";
 /// Options that make everything happen with little data.
 pub fn tiny<C>(index: C) -> EngineOptions<C> {
     EngineOptions {
+        io_buffer_bytes: 256 << 10,
         index,
         read_only: false,
         create_if_missing: true,

@@ -5,7 +5,7 @@
 //! 1. Records are numbered without holes, in the order of the log; the number is the walfs log index too.
 //! 2. No sync ends inside a batch: a batch is stored under one hold of the append lock, and its segments are
 //!    made before its first part is stored.
-//! 3. What is durable can be told from the log alone: see [`recover`].
+//! 3. What is durable can be told from the log alone: see `recover.rs`.
 
 mod recover;
 

@@ -1,0 +1,93 @@
+//! The log, as far as it can be replayed.
+
+use alloc::vec::Vec;
+
+use nokv_formats::batch::{Op, Ops};
+use nokv_formats::envelope::SECTION_BATCH;
+use nokv_formats::walfs::Position;
+use nokv_formats::{CfId, Seq};
+
+use super::LogPlace;
+use crate::engine::WAL_DIR;
+use crate::error::{Error, Result};
+use crate::vfs::{IoErrorKind, Vfs, join};
+use crate::wal::{JournalConfig, JournalRecord, RecoverFrom, replay_read_only};
+
+/// How a log ends.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogEnd {
+    /// Behind the last batch that was delivered.
+    pub end: Option<Position>,
+    /// How far it is proved to have been durable; only known if it can be replayed.
+    pub durable_mark: Position,
+    /// Why it cannot be replayed further, if opening would refuse it.
+    pub rot: Option<Error>,
+    /// Batches delivered.
+    pub batches: u64,
+    /// The first seq in it.
+    pub first_seq: Option<Seq>,
+}
+
+/// Delivers the operations of all whole batches, with seq and where the batch starts.
+///
+/// # Errors
+/// What `take` gives; I/O errors. Damage is a [`LogEnd`].
+pub(super) fn read_log<V: Vfs>(
+    fs: &V,
+    dir: &str,
+    db_id: u64,
+    place: &LogPlace,
+    take: &mut dyn FnMut(Position, &Op<'_>, Seq) -> Result<()>,
+) -> Result<LogEnd> {
+    let wal_dir = join(dir, WAL_DIR);
+    // The size of new segments plays no part in reading.
+    let config = JournalConfig { segment_bytes: 512, db_id };
+    let clean_end = place.clean.as_ref().map(|c| Position { segment: c.wal_segment, offset: c.wal_offset });
+    let from = RecoverFrom { floor_segment: place.floor, clean_end, end_before: None };
+    let mut log = LogEnd::default();
+    let mut taken: Result<()> = Ok(());
+    let mut visit = |record: JournalRecord<'_>| {
+        let ops = decode(&record)?;
+        log.first_seq.get_or_insert(record.first_seq);
+        for (seq, op) in (record.first_seq.0..).zip(&ops) {
+            if let Err(error) = take(record.start, op, Seq(seq)) {
+                taken = Err(error.clone());
+                return Err(error);
+            }
+        }
+        log.batches += 1;
+        log.end = Some(record.end);
+        Ok(())
+    };
+    let report = replay_read_only(fs, &wal_dir, config, from, &mut visit);
+    taken?;
+    match report {
+        Ok(report) => log.durable_mark = report.durable_mark,
+        Err(error @ Error::Corrupt { .. }) => log.rot = Some(error),
+        Err(Error::Io { source, file, .. }) if source.kind == IoErrorKind::NotFound => {
+            log.rot = Some(Error::corrupt(file, 0, "the log is missing"));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(log)
+}
+
+/// All operations of a batch, or none.
+fn decode<'a>(record: &JournalRecord<'a>) -> Result<Vec<Op<'a>>> {
+    let malformed = |m| Error::malformed(alloc::format!("log record {}", record.start), 0, m);
+    let mut ops = Vec::new();
+    for section in record.sections() {
+        let section = section.map_err(malformed)?;
+        if section.kind == SECTION_BATCH {
+            for op in Ops::new(section.bytes) {
+                ops.push(op.map_err(malformed)?);
+            }
+        }
+    }
+    Ok(ops)
+}
+
+/// The families that the log names.
+pub(super) fn note_family(families: &mut alloc::collections::BTreeSet<CfId>, op: &Op<'_>) {
+    families.insert(op.key.cf);
+}
