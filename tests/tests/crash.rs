@@ -65,7 +65,7 @@ fn log() {
 #[test]
 fn log_with_a_lazy_manifest() {
     let options = EngineOptions { manifest_sync: false, ..tiny(()) };
-    run(&Workload { options, mode: CrashMode::Hostile, ..usual("log-lazy", workloads::log) });
+    run(&Workload { options, ..usual("log-lazy", workloads::log) });
 }
 
 #[test]

@@ -232,6 +232,8 @@ fn a_full_disk_is_clean() {
             fs.add_rule(Rule::new(call, IoErrorKind::NoSpace).skip(n));
             let mut told = Told::default();
             workload(&engine, &mut told);
+            let fired = fs.failures() > 0;
+            fs.clear();
             let what = format!("{call:?} {n}: {:?}", told.error);
             assert!(engine.failure().is_none(), "{what}: {:?}", engine.failure());
             if let Some((_, error)) = &told.error {
@@ -245,7 +247,6 @@ fn a_full_disk_is_clean() {
             engine.sync().unwrap_or_else(|e| panic!("{what}: {e}"));
             told.synced = told.writes.len();
             engine.flush_all().unwrap_or_else(|e| panic!("{what}: {e}"));
-            let fired = fs.failures() > 0;
             drop(engine);
             reopens(&memory, &told, &what);
             if !fired {

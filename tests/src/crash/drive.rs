@@ -202,7 +202,7 @@ impl<V: Vfs, I: MemIndex> Drive<V, I> {
         self.track.update(|mark| mark.flushed[1] = last);
         self.engine().run_all_work().expect("background work");
         let flushed = self.engine().flushed_seq().0;
-        let (steps, _) = self.track.steps_up_to(flushed);
+        let (steps, _) = self.track.steps_up_to(self.track.mark().epoch, flushed);
         self.track.update(|mark| {
             mark.flushed[0] = flushed;
             mark.synced = mark.synced.max(steps);

@@ -89,6 +89,8 @@ pub struct Copy {
 /// How far the workload was when an image was taken. Counts are numbers of steps.
 #[derive(Debug, Clone, Default)]
 pub struct Mark {
+    /// Which history: a death that loses steps without a log record starts another one.
+    pub epoch: usize,
     /// The creation of the database was acknowledged.
     pub created: bool,
     /// Steps that power loss must keep.
@@ -108,7 +110,15 @@ pub struct Mark {
 #[derive(Debug, Default)]
 struct Inner {
     steps: Vec<Step>,
+    /// The histories before.
+    past: Vec<Vec<Step>>,
     mark: Mark,
+}
+
+impl Inner {
+    fn history(&self, epoch: usize) -> &[Step] {
+        self.past.get(epoch).unwrap_or(&self.steps)
+    }
 }
 
 /// Shared by the workload, the hook that takes images, and those who check them.
@@ -190,18 +200,19 @@ impl Track {
     }
 
     /// How many steps end at or before `seq`, and do they end exactly there?
-    pub fn steps_up_to(&self, seq: u64) -> (usize, bool) {
+    pub fn steps_up_to(&self, epoch: usize, seq: u64) -> (usize, bool) {
         self.with(|inner| {
-            let n = inner.steps.partition_point(|s| s.last_seq <= seq);
-            (n, n.checked_sub(1).map_or(seq == 0, |i| inner.steps[i].last_seq == seq))
+            let steps = inner.history(epoch);
+            let n = steps.partition_point(|s| s.last_seq <= seq);
+            (n, n.checked_sub(1).map_or(seq == 0, |i| steps[i].last_seq == seq))
         })
     }
 
     /// Content of a database that recovered to `last`, with tables up to `flushed`.
-    pub fn expected(&self, last: u64, flushed: u64) -> Arc<Content> {
+    pub fn expected(&self, epoch: usize, last: u64, flushed: u64) -> Arc<Content> {
         self.with(|inner| {
-            let n = inner.steps.partition_point(|s| s.last_seq <= last);
-            let steps = &inner.steps[..n];
+            let steps = inner.history(epoch);
+            let steps = &steps[..steps.partition_point(|s| s.last_seq <= last)];
             if steps.iter().all(|s| s.logged || s.last_seq <= flushed) {
                 return steps.last().map(|s| Arc::clone(&s.state)).unwrap_or_default();
             }
@@ -213,22 +224,24 @@ impl Track {
     }
 
     /// The seq that a database must at least recover to when it must hold the first `steps` steps.
-    pub fn seq_at_least(&self, steps: usize, flushed: u64) -> u64 {
+    pub fn seq_at_least(&self, epoch: usize, steps: usize, flushed: u64) -> u64 {
         self.with(|inner| {
-            let kept = inner.steps[..steps].iter().filter(|s| s.logged || s.last_seq <= flushed);
+            let kept = inner.history(epoch)[..steps].iter().filter(|s| s.logged || s.last_seq <= flushed);
             kept.map(|s| s.last_seq).max().unwrap_or(0)
         })
     }
 
     /// The last seq of the first `steps` steps.
-    pub fn seq_at_most(&self, steps: usize) -> u64 {
-        self.with(|inner| steps.checked_sub(1).map_or(0, |i| inner.steps[i].last_seq))
+    pub fn seq_at_most(&self, epoch: usize, steps: usize) -> u64 {
+        self.with(|inner| steps.checked_sub(1).map_or(0, |i| inner.history(epoch)[i].last_seq))
     }
 
     /// A process died: forgets the steps behind `seq`, and those without a log record behind `flushed`.
     pub fn cut(&self, seq: u64, flushed: u64) {
         self.with(|inner| {
             let all = std::mem::take(&mut inner.steps);
+            inner.past.push(all.clone());
+            inner.mark.epoch = inner.past.len();
             let mut state = Arc::new(Content::new());
             for mut step in all {
                 if step.last_seq > seq || !(step.logged || step.last_seq <= flushed) {

@@ -163,12 +163,12 @@ impl<I: MemIndex> Question<'_, I> {
             Origin::Killed => mark.acknowledged.max(mark.synced),
             Origin::PowerCut => mark.synced,
         };
-        let low = self.track.seq_at_least(must, mark.flushed[0]);
-        let high = self.track.seq_at_most(mark.registered);
+        let low = self.track.seq_at_least(mark.epoch, must, mark.flushed[0]);
+        let high = self.track.seq_at_most(mark.epoch, mark.registered);
         if found.last < low || found.last > high {
             return Err(format!("recovered to seq {}, not within {low}..={high}", found.last));
         }
-        if !self.track.steps_up_to(found.last).1 {
+        if !self.track.steps_up_to(mark.epoch, found.last).1 {
             return Err(format!("recovered to seq {}, in the middle of a batch", found.last));
         }
         if engine.durable_seq().0 != found.last {
@@ -178,7 +178,7 @@ impl<I: MemIndex> Question<'_, I> {
         if !mark.families.contains(&families) {
             return Err(format!("families {families:?}, not one of {:?}", mark.families));
         }
-        compare(engine, &families, &self.track.expected(found.last, found.flushed))
+        compare(engine, &families, &self.track.expected(self.mark.epoch, found.last, found.flushed))
             .map_err(|e| format!("recovered to seq {} (flushed {}): {e}", found.last, found.flushed))?;
         Ok(found)
     }
@@ -196,7 +196,7 @@ impl<I: MemIndex> Question<'_, I> {
         }
         let (engine, found) = self.recover(fs)?;
         check(&engine)?;
-        let mut state = Content::clone(&self.track.expected(found.last, found.flushed));
+        let mut state = Content::clone(&self.track.expected(self.mark.epoch, found.last, found.flushed));
         let families = live_families(&engine);
         self.go_on(fs, &engine, &families, &mut state, "after recovery")?;
         drop(engine);
@@ -286,7 +286,7 @@ impl<I: MemIndex> Question<'_, I> {
             return Err(format!("seq {} instead of {}", engine.published(), copy.seq));
         }
         let families = live_families(&engine);
-        let expected = self.track.expected(copy.seq, copy.seq);
+        let expected = self.track.expected(self.mark.epoch, copy.seq, copy.seq);
         compare(&engine, &families, &expected)?;
         check(&engine)?;
         // Writing into the copy leaves the source alone: that is compared behind this.
