@@ -45,12 +45,19 @@ pub struct Filter<'a> {
     inputs_version_min: Version,
     previous: Option<(Version, Seq)>,
     deletes: Vec<Seq>,
+    /// The highest seq of a delete or purge that was dropped because it was done.
+    dropped: Seq,
 }
 
 impl<'a> Filter<'a> {
     /// For one run.
     pub const fn new(horizon: &'a [Seq], cut_ms: u64, inputs_version_min: Version) -> Self {
-        Self { horizon, cut_ms, inputs_version_min, previous: None, deletes: Vec::new() }
+        Self { horizon, cut_ms, inputs_version_min, previous: None, deletes: Vec::new(), dropped: Seq::ZERO }
+    }
+
+    /// The highest seq of a delete, purge or expired entry that was dropped because it was done.
+    pub const fn dropped(&self) -> Seq {
+        self.dropped
     }
 
     /// The next entries belong to another key.
@@ -114,6 +121,7 @@ impl<'a> Filter<'a> {
         // A delete, an expired entry, or a purge.
         let in_oldest_stripe = self.stripe(entry.seq) == 0;
         if in_oldest_stripe && !older.may_hold(key, entry.version, entry.seq) {
+            self.dropped = self.dropped.max(entry.seq);
             return if entry.kind == Kind::Purge { Fate::KeepWithNext } else { Fate::Drop };
         }
         if expired { Fate::KeepAsDelete } else { Fate::Keep }

@@ -102,6 +102,8 @@ pub struct RunStats {
     pub entries_in: u64,
     /// Entries written.
     pub entries_out: u64,
+    /// The highest seq of a delete, purge, range delete or expired entry that was dropped because it was done.
+    pub dropped: Seq,
 }
 
 /// Merges `sources` (newest first) and the range deletes `ranges` into tables.
@@ -165,6 +167,7 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
         new_key = entries.next()?;
     }
     out.finish()?;
+    stats.dropped = filter.dropped().max(ranges.dropped);
     Ok(stats)
 }
 
@@ -176,10 +179,12 @@ const fn without_value(kind: Kind, version: Version, seq: Seq) -> EntryRef<'stat
 struct Ranges<'a> {
     all: &'a RangeSet,
     kept: RangeSet,
+    /// The highest seq of one that was dropped because it was done.
+    dropped: Seq,
 }
 
 fn surviving_ranges<'a, V: Vfs>(job: &Job<'_>, all: &'a RangeSet, older: &OlderTables<V>) -> Ranges<'a> {
-    let mut kept = RangeSet::new();
+    let (mut kept, mut dropped) = (RangeSet::new(), Seq::ZERO);
     for f in all.fragments() {
         if job.dropped.contains_key(&f.cf) {
             continue;
@@ -193,10 +198,12 @@ fn surviving_ranges<'a, V: Vfs>(job: &Job<'_>, all: &'a RangeSet, older: &OlderT
             let done = stripe == 0 && !older.may_hold_range(f.cf, &f.start, &f.end, *seq);
             if !covered && !done {
                 kept.insert(f.cf, &f.start, &f.end, *seq);
+            } else if done {
+                dropped = dropped.max(*seq);
             }
         }
     }
-    Ranges { all, kept }
+    Ranges { all, kept, dropped }
 }
 
 /// Writes entries into outputs and deals the range deletes out to them.

@@ -193,6 +193,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         install.busy.claim(&view.tables, &choice)
     }
 
+    /// Before the outputs are installed: a precondition that looks at them must know.
+    pub(crate) fn note_dropped(&self, seq: Seq) {
+        self.dropped_seq.fetch_max(seq.0, Ordering::SeqCst);
+    }
+
     fn check_rules(&self, before: &Tables<V>, next: &Tables<V>) -> Result<()> {
         level::check(before, next, &Installing::default()).map_err(|what| {
             let error = Error::InvalidArgument(what);
@@ -263,6 +268,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             relocate,
             &mut outputs,
         )?;
+        self.note_dropped(stats.dropped);
         let read: u64 = taken.iter().map(|t| t.meta().file_bytes).sum();
         // ORDER: moved values before the tables that point to them are named.
         let segments = self.sync_values()?;

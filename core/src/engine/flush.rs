@@ -113,9 +113,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let seqs = (memtable.first_seq(), memtable.last_seq());
         let mut outputs = NewTables::new(self, Compression::None, seqs);
         let sources = Vec::from([memtable.index().cursor()]);
-        run::run(&job, sources, ranges, &mut older, &mut Stay, &mut outputs)
-            .and_then(|stats| outputs.commit().map(|tables| (stats, tables)))
-            .map(|(_, tables)| tables)
+        let stats = run::run(&job, sources, ranges, &mut older, &mut Stay, &mut outputs)?;
+        self.note_dropped(stats.dropped);
+        outputs.commit()
     }
 
     /// The first log segment that is needed once `flushed` is in a table.

@@ -93,6 +93,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) snapshots: Mutex<snapshots::SnapshotList>,
     /// The highest expiry cut that a durable manifest edit records.
     pub(crate) expiry_cut: AtomicU64,
+    /// The highest seq of a write whose last trace a merge may have removed: see `Engine::admit`.
+    pub(crate) dropped_seq: AtomicU64,
     pub(crate) durable_seq: AtomicU64,
     pub(crate) flushed_seq: AtomicU64,
     pub(crate) retired: Mutex<Retired<V, I>>,

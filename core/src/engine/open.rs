@@ -257,6 +257,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             expiry_cut: AtomicU64::new(state.expiry_cut),
             next_table: AtomicU64::new(state.next_file_id.max(highest_table + 1)),
             database_id: state.db_id,
+            // What earlier processes dropped is not known.
+            dropped_seq: AtomicU64::new(last.0),
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new(), segments: Vec::new() }),

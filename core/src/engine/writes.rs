@@ -14,13 +14,15 @@ use alloc::vec::Vec;
 
 use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
-use nokv_formats::{Kind, Seq};
+use nokv_formats::{KeyRef, Kind, Seq, Version};
 
 use crate::engine::{Commit, Engine};
 use crate::error::{Error, Result};
 use crate::formats::envelope;
 use crate::index::MemIndex;
 use crate::memtable::Memtable;
+use crate::read::point;
+use crate::read::resolve::Bounds;
 use crate::read::view::View;
 use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
@@ -224,7 +226,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let view = self.view.load();
         for condition in batch.preconditions() {
             let key = condition.key.as_ref();
-            if view.touched_since(key, key_hash(key), condition.since)?.is_some() {
+            if view.touched_since(key, key_hash(key), condition.since)?.is_some()
+                || self.may_have_vanished(&view, key, condition.since)?
+            {
                 return Err(Error::Conflict);
             }
             let touched =
@@ -241,6 +245,18 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
         }
         Ok(())
+    }
+
+    /// May a write have touched `key` after `since` of which nothing is left? A delete goes once all that it hides
+    /// is gone, unless a snapshot is older. A plain value that is still there was hidden by none.
+    fn may_have_vanished(&self, view: &View<V, I>, key: KeyRef<'_>, since: Seq) -> Result<bool> {
+        // Behind the view: a merge notes what it drops before it installs.
+        if self.dropped_seq.load(Ordering::SeqCst) <= since.0 {
+            return Ok(false);
+        }
+        let bounds = Bounds { version: Version::MAX, seq: Seq::MAX };
+        let hit = point::get(view, key, key_hash(key), bounds, &|| self.now_ms())?;
+        Ok(hit.is_none_or(|hit| hit.version != Version::MAX))
     }
 
     /// Inserts a logged batch into its memtable and publishes what is due. True if `published` moved: then

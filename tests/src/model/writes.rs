@@ -212,11 +212,15 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                 3 => touched,
                 _ => self.model.seq(),
             };
+            let now = self.now();
+            let plain = self.model.get(cf, &key, now, Version::MAX).is_some_and(|put| put.version == Version::MAX);
             if touched > since {
                 may = true;
-                // What left no trace behind can only be told while a snapshot holds it.
-                must |= is_visible || self.pasts.iter().any(|past| past.at.seq <= since);
+                // A purge of another version may have gone without a trace beside a plain value.
+                must |= !plain || is_visible || self.pasts.iter().any(|past| past.at.seq <= since);
             }
+            // A key without a plain value may have lost its last trace: then it counts as touched.
+            may |= !plain && since < self.model.seq();
             batch.require_unchanged(cf, &key, since);
             self.note(|_| format!("require {cf} {} since {since}, touched {touched}", short(&key)));
         }
