@@ -213,7 +213,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                 _ => self.model.seq(),
             };
             let now = self.now();
-            let plain = self.model.get(cf, &key, now, Version::MAX).is_some_and(|put| put.version == Version::MAX);
+            let plain =
+                self.model.get(cf, &key, now, Version::MAX).is_some_and(|put| put.version == Version::MAX);
             if touched > since {
                 may = true;
                 // A purge of another version may have gone without a trace beside a plain value.
