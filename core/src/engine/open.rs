@@ -13,30 +13,26 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use nokv_formats::batch::Ops;
-use nokv_formats::envelope::SECTION_BATCH;
-use nokv_formats::manifest::Edit;
 use nokv_formats::names::parse_table as parse_table_name;
-use nokv_formats::walfs::{Position, parse_segment_file_name};
-use nokv_formats::{Kind, Seq, TableId, TableMeta, ValuePtr};
+use nokv_formats::{Seq, TableId, TableMeta};
 
 use crate::clock::Clock;
 use crate::compact::BusySet;
 use crate::engine::compaction::table_name;
-use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, WAL_DIR, stats};
+use crate::engine::replay::{Replay, recover_log};
+use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
 use crate::level::Version as TableVersion;
-use crate::manifest::{CleanClose, HeadEnd, Manifest, ManifestState, probe};
+use crate::manifest::{Manifest, ManifestState, probe};
 use crate::memtable::Memtable;
 use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
-use crate::wal::journal::SEGMENT_EXT;
-use crate::wal::{Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only};
+use crate::wal::Cut;
 use crate::write::publish::Publisher;
 
 /// What opening found.
@@ -67,64 +63,6 @@ pub struct Environment {
     pub heat: Arc<dyn Heat>,
     /// Calls back.
     pub signals: Arc<dyn Signals>,
-}
-
-/// Memtables in the making, oldest first.
-struct Replay<'o, I: MemIndex> {
-    options: &'o EngineOptions<I::Config>,
-    flushed: Seq,
-    /// Seq before the first record.
-    before: Seq,
-    last: Seq,
-    done: Vec<Arc<Memtable<I>>>,
-    filling: Option<Memtable<I>>,
-    batches: u64,
-    ops: u64,
-}
-
-impl<I: MemIndex> Replay<'_, I> {
-    fn take(&mut self, record: &JournalRecord<'_>) -> Result<()> {
-        let file = "log record";
-        let mut seq = record.first_seq;
-        self.batches += 1;
-        for section in record.sections() {
-            let section = section.map_err(|m| Error::malformed(file, record.start.offset, m))?;
-            if section.kind != SECTION_BATCH {
-                continue;
-            }
-            for op in Ops::new(section.bytes) {
-                let op = op.map_err(|m| Error::malformed(file, record.start.offset, m))?;
-                // What tables hold already is not replayed.
-                if seq > self.flushed {
-                    self.memtable(record.start.segment, seq).apply(&op, seq);
-                    self.ops += 1;
-                }
-                self.last = self.last.max(seq);
-                seq = Seq(seq.0 + 1);
-            }
-        }
-        // Between batches only: no batch spans two memtables.
-        if self.filling.as_ref().is_some_and(|m| m.memory_bytes() >= self.options.memtable_bytes)
-            && let Some(full) = self.filling.take()
-        {
-            full.seal(self.last);
-            self.done.push(Arc::new(full));
-        }
-        Ok(())
-    }
-
-    /// Starts again.
-    fn forget(&mut self) {
-        self.done.clear();
-        self.filling = None;
-        (self.last, self.batches, self.ops) = (self.before, 0, 0);
-    }
-
-    fn memtable(&mut self, segment: u32, seq: Seq) -> &Memtable<I> {
-        let options = self.options;
-        self.filling
-            .get_or_insert_with(|| Memtable::new(&options.index, options.memtable_bytes, segment, seq))
-    }
 }
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
@@ -282,99 +220,6 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub const fn database_id(&self) -> u64 {
         self.database_id
     }
-
-    /// Merges that run give up soon, and none is started any more: the database is about to close.
-    pub fn stop_merges(&self) {
-        self.stopping.store(true, crate::sync::Ordering::Release);
-    }
-
-    /// Flushes what memtables hold, makes everything durable and marks the database clean. Background work
-    /// must have stopped. Idempotent; afterwards every call gives [`Error::Closed`].
-    ///
-    /// # Errors
-    /// What flushing or syncing met; the database is closed all the same, and the next open recovers it.
-    pub fn close(&self) -> Result<()> {
-        if self.closed.load(crate::sync::Ordering::Acquire) {
-            return Ok(());
-        }
-        let result = self.close_inner();
-        self.closed.store(true, crate::sync::Ordering::Release);
-        *self.lock.lock() = None;
-        result
-    }
-
-    fn close_inner(&self) -> Result<()> {
-        if self.options.read_only {
-            return Ok(());
-        }
-        if let Some(cause) = self.failure() {
-            return Err(Error::ReadOnly(cause.to_string()));
-        }
-        let flushed = self.flush_all();
-        if let Err(error) = &flushed
-            && !super::background::is_passing(error)
-        {
-            return flushed;
-        }
-        self.remove_retired()?;
-        // Heads are left at a close: sealed segments have a length that the next open can check.
-        self.vlog.seal_heads();
-        let segments = self.sync_values()?;
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let end = journal.seal_for_close()?;
-        let mut install = self.install.lock();
-        let mut edits = Vec::new();
-        let floor = end.segment;
-        let state = install.manifest.state();
-        let is_empty = flushed.is_ok() && state.flushed_seq >= self.last_seq();
-        if is_empty && floor > state.wal_floor {
-            edits.push(Edit::WalFloor { segment: floor });
-        }
-        self.push_value_log_edits(&install, &segments, &mut edits);
-        edits.push(Edit::NextFileId { id: self.next_table.load(crate::sync::Ordering::Acquire) });
-        self.record(&mut install, &edits, true)?;
-        if is_empty {
-            // ORDER: segments go after the edit that says they are not needed.
-            journal.release_below(floor)?;
-        }
-        install.manifest.close_clean(CleanClose {
-            wal_segment: end.segment,
-            wal_offset: end.offset,
-            last_seq: self.last_seq(),
-            vlog_heads: self
-                .vlog
-                .segments()
-                .iter()
-                .filter(|s| s.head)
-                .map(|s| HeadEnd { bucket: s.bucket, segment: s.segment, bytes: s.size })
-                .collect(),
-            ..CleanClose::default()
-        })?;
-        flushed
-    }
-
-    /// Seals the active memtable and flushes all on the calling thread.
-    ///
-    /// # Errors
-    /// What a flush met; [`Error::Busy`] while another thread flushes.
-    pub fn flush_all(&self) -> Result<()> {
-        loop {
-            match self.rotate_memtable() {
-                Ok(()) => break,
-                Err(Error::Busy(_)) => {
-                    let Some(work) = self.claim_flush() else {
-                        return Err(Error::Busy("another thread flushes"));
-                    };
-                    self.run_work(work)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        while let Some(work) = self.claim_flush() {
-            self.run_work(work)?;
-        }
-        if self.has_flush_work() { Err(Error::Busy("another thread flushes")) } else { Ok(()) }
-    }
 }
 
 pub(super) fn take_lock<V: Vfs>(fs: &V, dir: &str, create: bool) -> Result<V::Lock> {
@@ -477,133 +322,4 @@ pub(crate) fn list_or_empty<V: Vfs>(fs: &V, dir: &str) -> Result<Vec<crate::vfs:
         Err(error) if error.kind == IoErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("list", dir, error)),
     }
-}
-
-#[expect(clippy::too_many_arguments, reason = "one step of open, called once")]
-fn recover_log<V: Vfs, I: MemIndex>(
-    fs: &V,
-    dir: &str,
-    options: &EngineOptions<I::Config>,
-    manifest: &mut Manifest<V>,
-    state: &ManifestState,
-    clean: Option<&CleanClose>,
-    vlog: &ValueLog<V>,
-    replay: &mut Replay<'_, I>,
-    report: &mut OpenReport,
-) -> Result<Option<Journal<V>>> {
-    let wal_dir = join(dir, WAL_DIR);
-    let config = JournalConfig { segment_bytes: options.wal_segment_bytes / 8 * 8, db_id: state.db_id };
-    if state.wal_floor == 0 {
-        if options.read_only {
-            return Ok(None);
-        }
-        return make_log(fs, dir, &wal_dir, config, manifest).map(Some);
-    }
-    let mut from = RecoverFrom {
-        floor_segment: state.wal_floor,
-        clean_end: clean.map(|c| Position { segment: c.wal_segment, offset: c.wal_offset }),
-        end_before: None,
-    };
-    let recover = |from: RecoverFrom, visit: &mut dyn FnMut(JournalRecord<'_>) -> Result<()>| {
-        if options.read_only {
-            return replay_read_only(fs, &wal_dir, config, from, visit).map(|report| (None, report));
-        }
-        let (journal, report) = Journal::recover(fs, &wal_dir, config, from, visit)?;
-        Ok((Some(journal), report))
-    };
-    let mut value_lost = false;
-    // Nothing is written before the whole log was visited: an error in between leaves it as it is.
-    let first = recover(from, &mut |record| {
-        if clean.is_none() && !is_resolvable(&record, state.flushed_seq, vlog)? {
-            value_lost = true;
-            return Err(Error::corrupt(&wal_dir, record.start.offset, "a record whose value is there"));
-        }
-        replay.take(&record)
-    });
-    let (journal, recovery): (Option<Journal<V>>, RecoveryReport) = if value_lost {
-        replay.forget();
-        from.end_before = first_unresolvable(fs, &wal_dir, config, from, state.flushed_seq, vlog)?;
-        recover(from, &mut |record| replay.take(&record))?
-    } else {
-        first?
-    };
-    report.cut = recovery.cut;
-    Ok(journal)
-}
-
-/// A database whose log was never made: no write was ever acknowledged.
-fn make_log<V: Vfs>(
-    fs: &V,
-    dir: &str,
-    wal_dir: &str,
-    config: JournalConfig,
-    manifest: &mut Manifest<V>,
-) -> Result<Journal<V>> {
-    manifest.begin_writes()?;
-    fs.create_dir_all(wal_dir).at("create directory", wal_dir)?;
-    let table_dir = join(dir, TABLE_DIR);
-    fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
-    // Only what an unfinished run of this function, or a checkpoint's original, left: our own names.
-    for entry in list_or_empty(fs, wal_dir)? {
-        let name = entry.name.strip_suffix(".tmp").unwrap_or(&entry.name);
-        let segment = name.strip_suffix(".idx").unwrap_or(name);
-        if entry.is_dir || parse_segment_file_name(segment, SEGMENT_EXT).is_none() {
-            continue;
-        }
-        let path = join(wal_dir, &entry.name);
-        fs.unlink(&path).at("unlink", &path)?;
-    }
-    fs.sync_dir(dir).at("sync", dir)?;
-    let journal = Journal::create(fs, wal_dir, config, 1)?;
-    // ORDER: the log is durable before the floor says that it must be there.
-    manifest.append(&[Edit::WalFloor { segment: 1 }])?;
-    Ok(journal)
-}
-
-/// The first record behind the durable mark with a pointer that names nothing readable: after a power cut the
-/// value may be lost while the pointer was not. It ends the prefix.
-fn first_unresolvable<V: Vfs>(
-    fs: &V,
-    wal_dir: &str,
-    config: JournalConfig,
-    from: RecoverFrom,
-    flushed: Seq,
-    vlog: &ValueLog<V>,
-) -> Result<Option<Position>> {
-    let mut broken: Vec<Position> = Vec::new();
-    let mut visit = |record: JournalRecord<'_>| {
-        if !is_resolvable(&record, flushed, vlog)? {
-            broken.push(record.start);
-        }
-        Ok(())
-    };
-    let report = replay_read_only(fs, wal_dir, config, from, &mut visit)?;
-    // Before the mark a lost value is damage, and is reported when it is read.
-    Ok(broken.into_iter().find(|at| *at >= report.durable_mark))
-}
-
-/// Does every pointer of the record that is not in tables yet name its value?
-fn is_resolvable<V: Vfs>(record: &JournalRecord<'_>, flushed: Seq, vlog: &ValueLog<V>) -> Result<bool> {
-    let mut seq = record.first_seq;
-    for section in record.sections() {
-        let Ok(section) = section else { break };
-        if section.kind != SECTION_BATCH {
-            continue;
-        }
-        for op in Ops::new(section.bytes).map_while(core::result::Result::ok) {
-            if op.kind == Kind::Pointer
-                && seq > flushed
-                && let Ok(ptr) = ValuePtr::decode(op.value)
-            {
-                match vlog.read(&ptr, op.key, op.version) {
-                    Ok(_) => {}
-                    // Also when the segment's file is gone: its name was not durable.
-                    Err(Error::Corrupt { .. }) => return Ok(false),
-                    Err(error) => return Err(error),
-                }
-            }
-            seq = Seq(seq.0 + 1);
-        }
-    }
-    Ok(true)
 }

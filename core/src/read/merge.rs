@@ -132,20 +132,7 @@ impl<C: Cursor> MergeCursor<C> {
         if self.direction == Direction::Backward {
             self.turn(Direction::Forward)?;
         }
-        // One source on the key and still before all others is the usual case: no heap work then.
-        let at = core::mem::take(&mut self.at);
-        let mut result = Ok(());
-        for &n in &at {
-            if let Err(error) = self.sources[n as usize].next_key() {
-                result = Err(error);
-                break;
-            }
-            self.push(n);
-        }
-        self.recycle(at);
-        result?;
-        self.gather();
-        Ok(())
+        self.step(C::next_key)
     }
 
     /// To the previous key. Must be valid.
@@ -153,11 +140,17 @@ impl<C: Cursor> MergeCursor<C> {
         if self.direction == Direction::Forward {
             self.turn(Direction::Backward)?;
         }
+        self.step(C::prev_key)
+    }
+
+    /// Moves the sources that stand on the key, and finds the next one.
+    #[inline]
+    fn step(&mut self, mut step: impl FnMut(&mut C) -> Result<()>) -> Result<()> {
         let at = core::mem::take(&mut self.at);
         let mut result = Ok(());
         for &n in &at {
-            if let Err(error) = self.sources[n as usize].prev_key() {
-                result = Err(error);
+            result = step(&mut self.sources[n as usize]);
+            if result.is_err() {
                 break;
             }
             self.push(n);

@@ -170,7 +170,7 @@ impl History {
         let none = upper.is_some_and(|upper| upper <= lower);
         let lower = if none { upper.expect("there is one") } else { lower };
         let start = std::ops::Bound::Included(lower);
-        let end = upper.map_or(std::ops::Bound::Unbounded, |upper| std::ops::Bound::Included(upper));
+        let end = upper.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
         family
             .keys
             .range::<[u8], _>((start, end))

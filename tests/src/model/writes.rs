@@ -247,7 +247,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let db = self.db().clone();
         let mut tx = db.begin().expect("begin");
         assert_eq!(tx.seq(), self.model.seq());
-        let mut own: Vec<(CfId, Vec<u8>, Option<Arc<[u8]>>)> = Vec::new();
+        type Written = (CfId, Vec<u8>, Option<Arc<[u8]>>);
+        let mut own: Vec<Written> = Vec::new();
         let mut read: Vec<(CfId, Vec<u8>)> = Vec::new();
         for _ in 0..1 + self.course.below(6) {
             let (cf, key) = (self.family(), self.key());
