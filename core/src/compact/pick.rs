@@ -411,14 +411,15 @@ impl<'a, T: TableInfo> Picker<'a, T> {
         Some(Choice::Move { tables: taken.iter().map(|meta| meta.id).collect(), from, to })
     }
 
-    /// Free tables of an ingest set become one. Any of them may: a lookup goes through the whole set.
+    /// Neighbours in an ingest set become one, the oldest first. Only a run without a busy table in between: what is
+    /// merged must not come to stand on both sides, in seq, of a table that overlaps it.
     fn merge_ingest(&self, place: Place) -> Option<Choice> {
-        let mut set = self.set(place);
-        set.retain(|meta| !self.busy.holds(meta.id));
+        let set = self.set(place);
         let mut bytes = 0u64;
-        let within = set.iter().rev().take_while(|meta| {
+        let free = set.iter().rev().skip_while(|meta| self.busy.holds(meta.id));
+        let within = free.take_while(|meta| {
             bytes = bytes.saturating_add(meta.file_bytes);
-            bytes <= self.opts.input_bytes
+            bytes <= self.opts.input_bytes && !self.busy.holds(meta.id)
         });
         let inputs: Vec<_> = within.map(|meta| (place, *meta)).collect();
         if inputs.len() < 2 {
@@ -459,7 +460,8 @@ impl<'a, T: TableInfo> Picker<'a, T> {
         if props.expiry_min != 0 && half <= pressure.now_ms {
             return Some(Reason::Expired);
         }
-        let dead = props.deletes + props.purges + props.range_deletes;
+        // Purges do not count: one stays as long as a value that will expire needs it, and would be chosen for ever.
+        let dead = props.deletes + props.range_deletes;
         let all = props.entries().saturating_add(props.range_deletes).max(1);
         let share = dead.saturating_mul(100) / all;
         (dead > 0 && share >= self.opts.dead_percent).then_some(Reason::Dead)

@@ -92,10 +92,17 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 result
             }
         };
-        if let Err(error) = &result {
-            self.counters.background_error();
-            if !is_passing(error) {
-                self.poison(error);
+        match &result {
+            Ok(()) => *self.hindrance.lock() = None,
+            // Given up for a close, or to be tried again: nothing failed.
+            Err(Error::Busy(_)) => {}
+            Err(error) => {
+                self.counters.background_error();
+                if is_passing(error) {
+                    *self.hindrance.lock() = Some(error.clone());
+                } else {
+                    self.poison(error);
+                }
             }
         }
         result

@@ -3,9 +3,9 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use nokv_formats::Seq;
-use nokv_formats::batch::Ops;
+use nokv_formats::batch::{Op, Ops};
 use nokv_formats::envelope::SECTION_BATCH;
+use nokv_formats::{Kind, Seq, ValuePtr};
 
 use crate::engine::{Engine, WAL_DIR};
 use crate::error::{Error, Result};
@@ -15,8 +15,18 @@ use crate::wal::{JournalConfig, JournalRecord, RecoverFrom, replay_read_only};
 use crate::write::WriteBatch;
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
+    /// Adds `op`, with its value in place of a pointer to it.
+    fn push_whole(&self, batch: &mut WriteBatch, op: &Op<'_>) -> Result<()> {
+        if op.kind != Kind::Pointer {
+            return batch.push(op);
+        }
+        let ptr = ValuePtr::decode(op.value).map_err(|m| Error::malformed("log record", 0, m))?;
+        let value = self.vlog.read(&ptr, op.key, op.version)?;
+        batch.push(&Op { kind: Kind::Put, value: &value, ..*op })
+    }
+
     /// Logged writes after `since`, up to what is published now, in commit order, each record with the seq of its
-    /// first operation. Values in the value log stand as pointers. Batches without a log record are not there.
+    /// first operation. Values are read from the value log. Batches without a log record are not there.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if the log does not go back to `since` any more: start from a checkpoint.
@@ -29,8 +39,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if since >= published {
             return Ok(Vec::new());
         }
-        // Nothing is released meanwhile.
+        // Nothing is released and nothing appended meanwhile.
         let install = self.install.lock();
+        let commit = self.commit.lock();
         let floor_segment = journal.segments().first().map_or(0, |s| s.number);
         let config =
             JournalConfig { segment_bytes: self.options.wal_segment_bytes / 8 * 8, db_id: self.database_id };
@@ -51,7 +62,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                     let op = op.map_err(|m| Error::malformed("log record", record.start.offset, m))?;
                     if seq > since && seq <= published {
                         first.get_or_insert(seq);
-                        batch.push(&op)?;
+                        self.push_whole(&mut batch, &op)?;
                     }
                     seq = Seq(seq.0 + 1);
                 }
@@ -60,6 +71,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             Ok(())
         };
         replay_read_only(&self.fs, &self.path(WAL_DIR), config, from, &mut visit)?;
+        drop(commit);
         drop(install);
         // A log that was released starts behind what was asked for.
         match oldest {

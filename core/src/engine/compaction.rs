@@ -114,6 +114,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         TableId(self.next_table.fetch_add(1, Ordering::AcqRel))
     }
 
+    /// Unlinks tables that a full disk kept out of the manifest: nothing names them.
+    pub(crate) fn give_back(&self, tables: &[Arc<TableMeta>], error: &Error) {
+        if error.is_no_space() {
+            for meta in tables {
+                let _ = self.fs.unlink(&self.table_path(meta.id));
+            }
+        }
+    }
+
     /// A handle of a table that is or will be live.
     pub(crate) fn table(&self, meta: Arc<TableMeta>) -> Arc<Table<V>> {
         let path = self.table_path(meta.id);
@@ -280,6 +289,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             edits.push(Edit::RemoveTable { id: input.id, level: input.level, ingest: input.ingest });
         }
         let mut added = Vec::new();
+        let made = tables.clone();
         for meta in tables {
             edits.push(Edit::AddTable { level: to.level, ingest: to.ingest, meta: meta.clone() });
             added.push((to.level, to.ingest, self.table(meta)));
@@ -288,7 +298,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
         self.push_value_log_edits(&install, &segments, &mut edits);
         let ids: Vec<TableId> = inputs.iter().map(|input| input.id).collect();
-        self.change_tree(&mut install, &edits, &ids, added, true)?;
+        let changed = self.change_tree(&mut install, &edits, &ids, added, true);
+        changed.inspect_err(|e| self.give_back(&made, e))?;
         self.counters.merged(read, written, stats.entries_in, stats.entries_out);
         Ok(())
     }

@@ -75,16 +75,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.push_expiry_cut(&install, horizon.cut_ms, &mut edits);
         self.push_value_log_edits(&install, &segments, &mut edits);
         // ORDER: the table is durable before the edit names it; the floor moves in the same edit.
-        self.record(&mut install, &edits, true)?;
+        self.record(&mut install, &edits, true).inspect_err(|e| self.give_back(&tables, e))?;
         self.install_flush(memtable, &tables);
         self.flushed_seq.fetch_max(memtable.last_seq().0, Ordering::AcqRel);
-        drop(install);
         let bytes = tables.iter().map(|t| t.file_bytes).sum();
         self.counters.flushed(bytes, self.clock.monotonic_ns().saturating_sub(started));
         // ORDER: segments go after the edit that says they are not needed.
         if let Some(journal) = &self.journal {
             journal.release_below(floor)?;
         }
+        drop(install);
         self.signals.work_ready();
         Ok(())
     }
@@ -143,6 +143,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Appends `edits` to the manifest; after an error that is not a clean full disk the database is
     /// read-only.
     pub(crate) fn record(&self, install: &mut Install<V>, edits: &[Edit], must_sync: bool) -> Result<()> {
+        self.check_open()?;
         let sync = must_sync || self.options.manifest_sync;
         let result = install.manifest.append_with(edits, sync);
         if let Err(error) = &result

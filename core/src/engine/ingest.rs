@@ -95,6 +95,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 )));
             }
             let (low, high) = (&foreign.props.smallest, &foreign.props.largest);
+            let families = self.families();
+            if !(low.cf.0..=high.cf.0).all(|cf| families.is_live(CfId(cf))) {
+                return Err(Error::InvalidArgument(alloc::format!(
+                    "{path} holds keys of a column family that does not exist"
+                )));
+            }
             if let Some(range) = replace {
                 let inside = low.as_ref() >= KeyRef::new(range.cf, &range.start)
                     && high.as_ref() < KeyRef::new(range.cf, &range.end);

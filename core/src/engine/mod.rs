@@ -105,6 +105,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flush_waits_for: AtomicU64,
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
+    /// The last error of a background step that may pass; `None` once one succeeded again.
+    pub(crate) hindrance: Mutex<Option<Error>>,
     pub(crate) closed: AtomicBool,
     /// Merges give up; nothing new is started.
     pub(crate) stopping: AtomicBool,
@@ -246,6 +248,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.failure.lock().clone()
     }
 
+    /// What keeps background work from going on just now, and may pass: a full disk, a want of file handles.
+    pub fn hindrance(&self) -> Option<Error> {
+        self.hindrance.lock().clone()
+    }
+
     /// Turns the database read-only for good; the first cause stays.
     pub fn poison(&self, cause: &Error) {
         let mut failure = self.failure.lock();
@@ -254,6 +261,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         drop(failure);
         self.failed.store(true, Ordering::Release);
+    }
+
+    /// After a failed write: a full disk and a want of file handles pass, anything else does not.
+    pub(crate) fn poison_unless_passing(&self, error: &Error) {
+        let is_argument =
+            matches!(error, Error::KeyTooLarge(_) | Error::ValueTooLarge(_) | Error::ReadOnly(_));
+        if !background::is_passing(error) && !is_argument {
+            self.poison(error);
+        }
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

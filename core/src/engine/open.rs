@@ -204,6 +204,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             flush_waits_for: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            hindrance: Mutex::new(None),
             closed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             gc_running: AtomicBool::new(false),

@@ -16,7 +16,7 @@ use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
 use nokv_formats::{KeyRef, Kind, Seq, Version};
 
-use crate::engine::{Commit, Engine};
+use crate::engine::{Commit, Engine, background};
 use crate::error::{Error, Result};
 use crate::formats::envelope;
 use crate::index::MemIndex;
@@ -97,7 +97,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 continue;
             }
             let hot = self.heat.is_hot(op.key);
-            let ptr = self.vlog.append(op.key.cf, op.key.user_key, op.version, op.value, hot)?;
+            let appended = self.vlog.append(op.key.cf, op.key.user_key, op.version, op.value, hot);
+            let ptr = appended.inspect_err(|error| self.poison_unless_passing(error))?;
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
         let batch = batch.with_ops(ops);
@@ -193,7 +194,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             match journal.append(first.first, &[section]) {
                 Ok(appended) => end = Some(appended.end),
                 // A full disk is clean: nothing of this record counts, no seq was given yet.
-                Err(error) if error.is_no_space() && end.is_none() => return Err(error),
+                Err(error) if background::is_passing(&error) && end.is_none() => return Err(error),
                 Err(error) => {
                     self.poison(&error);
                     return Err(Error::OutcomeUnknown(error.to_string()));
@@ -320,10 +321,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     fn sync_log(&self) -> Result<()> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        // ORDER: values before the pointers that name them.
-        let result = self.vlog.sync().and_then(|()| journal.sync().map(|_| ()));
+        // ORDER: values before the pointers that name them, and no claim about a pointer that was logged behind the
+        // sync of the values.
+        let result = journal.sync_after(|| self.vlog.sync());
         self.counters.synced();
-        result.map_err(|error| {
+        result.map(|_| ()).map_err(|error| {
             self.poison(&error);
             Error::OutcomeUnknown(error.to_string())
         })

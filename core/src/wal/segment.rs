@@ -130,6 +130,14 @@ impl<V: Vfs> Segment<V> {
         }
     }
 
+    /// Removes what a failed positional write left at and behind `end`. A map is never written in part.
+    pub fn cut_to(&self, end: u64) -> Result<()> {
+        match &self.map {
+            Some(_) => Ok(()),
+            None => self.file.set_len(end).at("set length", &self.path),
+        }
+    }
+
     /// Makes everything before `end` durable, the header too if nothing was flushed yet.
     pub fn flush(&self, end: u64) -> Result<()> {
         let from = self.flushed.load(Ordering::Acquire);

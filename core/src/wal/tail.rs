@@ -156,7 +156,8 @@ impl<V: Vfs> State<V> {
     pub fn store_frame(&mut self) -> Result<Position> {
         let at = self.end();
         if let Err(e) = self.active.segment.store(at.offset, &self.frame) {
-            if !e.is_no_space() {
+            // What a short write left must not stand behind the end: a later segment would be cut with it.
+            if !e.is_no_space() || self.active.segment.cut_to(at.offset).is_err() {
                 self.dead = Some(e.clone());
             }
             return Err(e);
@@ -165,6 +166,13 @@ impl<V: Vfs> State<V> {
         self.active.entries += 1;
         Ok(at)
     }
+}
+
+/// The log up to one moment.
+struct Snapshot<V: Vfs> {
+    rotated: VecDeque<Rotated<V>>,
+    active: Rotated<V>,
+    end: Position,
 }
 
 pub(crate) struct Tail<V: Vfs> {
@@ -306,8 +314,11 @@ impl<V: Vfs> Tail<V> {
         }
     }
 
-    /// Makes everything appended before the call durable. Callers share flushes.
-    pub fn sync(&self) -> Result<Position> {
+    /// Makes everything appended before the call durable, after `before` did its part. Callers share flushes.
+    ///
+    /// `before` makes durable what records point to. It runs behind the look at the end of the log, and nothing
+    /// behind that end is claimed: a record that is appended meanwhile may point to what `before` did not see.
+    pub fn sync_after(&self, before: impl FnOnce() -> Result<()>) -> Result<Position> {
         let wanted = {
             let state = self.state.lock();
             state.alive()?;
@@ -322,7 +333,14 @@ impl<V: Vfs> Tail<V> {
         if durable >= wanted {
             return Ok(durable);
         }
-        self.flush_to_end(false).map(|(end, _)| end)
+        let snapshot = self.snapshot(false)?;
+        before()?;
+        self.flush_snapshot(snapshot).map(|(end, _)| end)
+    }
+
+    /// Makes everything appended before the call durable. Callers share flushes.
+    pub fn sync(&self) -> Result<Position> {
+        self.sync_after(|| Ok(()))
     }
 
     /// Seals what was rotated, so that the next sync need not. Data up to the end is flushed with it: a seal claims
@@ -356,13 +374,22 @@ impl<V: Vfs> Tail<V> {
 
     /// Holder of `flush` only. With `closing`, the closed flag is not an error.
     fn flush_to_end(&self, closing: bool) -> Result<(Position, Rotated<V>)> {
-        let (rotated, active, end) = {
-            let state = self.state.lock();
-            if !closing || state.dead.is_some() {
-                state.alive()?;
-            }
-            (state.rotated.clone(), state.active.clone(), state.end())
-        };
+        let snapshot = self.snapshot(closing)?;
+        self.flush_snapshot(snapshot)
+    }
+
+    /// What a flush will cover.
+    fn snapshot(&self, closing: bool) -> Result<Snapshot<V>> {
+        let state = self.state.lock();
+        if !closing || state.dead.is_some() {
+            state.alive()?;
+        }
+        Ok(Snapshot { rotated: state.rotated.clone(), active: state.active.clone(), end: state.end() })
+    }
+
+    /// Holder of `flush` only.
+    fn flush_snapshot(&self, snapshot: Snapshot<V>) -> Result<(Position, Rotated<V>)> {
+        let Snapshot { rotated, active, end } = snapshot;
         // ORDER: all data, then the seals, then the durable position; so no claim ends inside a batch.
         for old in rotated.iter().chain([&active]) {
             self.poison(old.segment.flush(old.end))?;

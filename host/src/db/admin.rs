@@ -16,6 +16,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::InvalidArgument`] for a bad or taken name.
     pub fn create_cf(&self, name: &str) -> Result<CfId> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         self.inner.engine.create_family(name)
     }
@@ -25,6 +26,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::UnknownFamily`]; [`Error::InvalidArgument`] for a built-in one.
     pub fn drop_cf(&self, name: &str) -> Result<()> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         self.inner.engine.drop_family(name)
     }
@@ -44,6 +46,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::OutcomeUnknown`]: the sync failed, the database is read-only until it is reopened.
     pub fn sync(&self) -> Result<Seq> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         self.inner.engine.sync()
     }
@@ -58,6 +61,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::ReadOnly`] with the cause if a flush failed.
     pub fn flush(&self) -> Result<()> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         let target = self.inner.engine.published();
         loop {
@@ -81,6 +85,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         if let Some(cause) = self.inner.engine.failure() {
             return Err(Error::ReadOnly(cause.to_string()));
         }
+        if let Some(hindrance) = self.inner.engine.hindrance() {
+            return Err(hindrance);
+        }
         let soon = std::time::Instant::now() + Duration::from_millis(50);
         self.inner.signals.wait_change(epoch, Some(soon));
         self.check(CfId::DEFAULT)
@@ -92,6 +99,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// As [`Db::flush`].
     pub fn compact_range(&self, cf: CfId, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<()> {
+        let _entered = self.enter()?;
         self.check(cf)?;
         self.flush()?;
         loop {
@@ -110,8 +118,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::NothingToCollect`]; [`Error::GcRejected`] while a collection runs.
     pub fn run_value_log_gc(&self, discard_ratio: f64) -> Result<GcReport> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
-        background::collect(&self.inner.engine, &self.inner.signals, discard_ratio, None)
+        background::collect(&self.inner.engine, &self.inner.signals, discard_ratio, Some(&self.inner.closing))
     }
 
     /// Waits until no background work is left.
@@ -121,11 +130,13 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     pub fn wait_idle(&self) -> Result<()> {
         self.check(CfId::DEFAULT)?;
         if let Some(workers) = &self.inner.workers {
-            workers.wait_idle(&self.inner.signals);
+            workers.wait_idle(&self.inner.signals, || {
+                self.is_closed() || self.inner.engine.failure().or(self.inner.engine.hindrance()).is_some()
+            });
         }
         match self.inner.engine.failure() {
             Some(cause) => Err(Error::ReadOnly(cause.to_string())),
-            None => Ok(()),
+            None => self.inner.engine.hindrance().map_or(Ok(()), Err),
         }
     }
 
@@ -135,6 +146,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::InvalidArgument`] if `target` is not an empty or missing directory.
     pub fn checkpoint(&self, target: &str) -> Result<Seq> {
+        let _entered = self.enter()?;
         self.flush()?;
         self.inner.engine.checkpoint(target)
     }
@@ -144,6 +156,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::InvalidArgument`]: nothing was changed.
     pub fn ingest(&self, tables: &[&str], replace: Option<&ReplacedRange>) -> Result<Seq> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         loop {
             let epoch = self.inner.signals.epoch();
@@ -177,6 +190,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::InvalidArgument`] if the log does not go back to `since` any more.
     pub fn changes_since(&self, since: Seq) -> Result<Vec<(Seq, WriteBatch)>> {
+        let _entered = self.enter()?;
         self.check(CfId::DEFAULT)?;
         self.inner.engine.changes_since(since)
     }

@@ -71,8 +71,8 @@ impl Workers {
     }
 
     /// Waits until no thread has anything to do, nor will have without new writes.
-    pub(crate) fn wait_idle(&self, signals: &HostSignals) {
-        loop {
+    pub(crate) fn wait_idle(&self, signals: &HostSignals, is_hopeless: impl Fn() -> bool) {
+        while !is_hopeless() && !self.stop.load(Ordering::Acquire) {
             let epoch = signals.epoch();
             if self.idle_at.iter().all(|idle| *idle.lock() == Some(epoch)) {
                 return;

@@ -13,6 +13,7 @@ use nokv_core::read::point::{Hit, Value};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 use nokv_vfs_std::StdFs;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::index::{BuiltinIndex, MemTableEngine};
 
@@ -116,6 +117,8 @@ struct Inner<V: Vfs, I: MemIndex> {
     workers: Option<Workers>,
     options: Options,
     closing: AtomicBool,
+    /// Held by calls that change the database; taken whole by a close.
+    gate: RwLock<()>,
     close_result: parking_lot::Mutex<Option<Result<()>>>,
 }
 
@@ -133,19 +136,21 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         if let Some(result) = &*result {
             return result.clone();
         }
+        // Whoever waits for background work gives up; then every call that was let in leaves.
         self.closing.store(true, Ordering::Release);
-        // Writers that were let in finish: their batches are applied before the flush.
-        self.queue.shut(&self.engine, &self.signals);
         self.engine.stop_merges();
+        self.signals.bump();
+        let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
         }
         let closed = self.engine.close();
         self.signals.bump();
+        *result = Some(closed.clone());
+        drop(result);
         if let Some(listener) = &self.options.listener {
             listener.on_event(&Event::Closed);
         }
-        *result = Some(closed.clone());
         closed
     }
 }
@@ -248,6 +253,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 workers,
                 options,
                 closing: AtomicBool::new(false),
+                gate: RwLock::new(()),
                 close_result: parking_lot::Mutex::new(None),
             }),
         })
@@ -261,6 +267,16 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The options it was opened with.
     pub fn options(&self) -> &Options {
         &self.inner.options
+    }
+
+    /// Lets a call in that changes the database; closing waits until the guard is dropped.
+    fn enter(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        // Recursive: a call may use another one while a close waits.
+        let guard = self.inner.gate.read_recursive();
+        if self.inner.closing.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(guard)
     }
 
     fn check(&self, cf: CfId) -> Result<()> {

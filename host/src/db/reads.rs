@@ -11,7 +11,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The value of `key`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if what had to be read is damaged; [`Error::Closed`].
+    /// [`crate::Error::Corrupt`] if what had to be read is damaged; [`crate::Error::Closed`].
     #[inline]
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         self.get_cf(CfId::DEFAULT, key)
@@ -20,7 +20,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The value of `key` in a column family.
     ///
     /// # Errors
-    /// As [`Db::get`]; [`Error::UnknownFamily`].
+    /// As [`Db::get`]; [`crate::Error::UnknownFamily`].
     #[inline]
     pub fn get_cf(&self, cf: CfId, key: &[u8]) -> Result<Option<Value>> {
         self.check(cf)?;
@@ -72,7 +72,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// A snapshot of now.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`crate::Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot<V, I>> {
         self.check(CfId::DEFAULT)?;
         Ok(Snapshot(self.inner.engine.snapshot()))
@@ -125,7 +125,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// Every stored entry of every family, hidden ones and deletes included. For tools and replication.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`crate::Error::Closed`].
     pub fn internal_iter(&self) -> Result<InternalIter<V, I>> {
         self.check(CfId::DEFAULT)?;
         Ok(InternalIter::new(self.inner.engine.internal_scan(CursorOptions::COMPACTION)?))

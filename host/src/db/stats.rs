@@ -108,6 +108,8 @@ pub struct Health {
     pub writable: bool,
     /// Why it does not.
     pub cause: Option<String>,
+    /// What keeps background work from going on just now, and may pass, such as a full disk.
+    pub hindrance: Option<String>,
     /// Open snapshots: (seq, age in milliseconds).
     pub snapshots: Vec<(u64, u64)>,
     /// Log bytes behind the last durable mark that the open cut; 0 if it cut nothing.
@@ -183,6 +185,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         Health {
             writable: cause.is_none() && !self.options().read_only && !self.is_closed(),
             cause,
+            hindrance: engine.hindrance().map(|e| e.to_string()),
             snapshots: engine
                 .open_snapshots()
                 .into_iter()

@@ -4,6 +4,7 @@ use nokv_core::formats::{CfId, Seq, Version};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 
+use super::commit::Target;
 use super::{Db, Expiry, SCRATCH, Transaction, WriteOptions};
 
 impl<V: Vfs, I: MemIndex> Db<V, I> {
@@ -145,8 +146,15 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
 
     #[inline]
     fn commit(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(Seq, WriteBatch)> {
-        let sync = options.sync.unwrap_or(self.inner.options.sync_writes);
-        self.inner.queue.commit(&self.inner.engine, &self.inner.signals, batch, options, sync)
+        let _entered = self.enter()?;
+        if options.disable_wal && options.sync == Some(true) {
+            let text = "sync and disable_wal exclude each other: without a log record nothing can be synced";
+            return Err(Error::InvalidArgument(text.to_string()));
+        }
+        let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
+        let inner = &*self.inner;
+        let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
+        inner.queue.commit(&target, batch, options, sync)
     }
 
     /// Runs `body` as an optimistic transaction and commits what it wrote, if nothing that it read was changed

@@ -281,6 +281,15 @@ impl<V: Vfs> Journal<V> {
         self.tail.sync()
     }
 
+    /// [`Journal::sync`], where `before` makes durable what batches point to, before they are. What is appended
+    /// while it runs is not claimed.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`], and what `before` gives.
+    pub fn sync_after(&self, before: impl FnOnce() -> Result<()>) -> Result<Position> {
+        self.tail.sync_after(before)
+    }
+
     /// Up to where the log is durable.
     pub fn durable(&self) -> Position {
         self.tail.durable()
