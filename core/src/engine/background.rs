@@ -1,5 +1,7 @@
 //! Background work as values: the host asks for a step, runs it on a thread of its choice, and asks again.
 
+use nokv_formats::Seq;
+
 use crate::engine::Engine;
 use crate::engine::compaction::Claim;
 use crate::error::{Error, Result};
@@ -108,7 +110,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         result
     }
 
-    /// Is anything sealed, or are retired files left to remove?
+    /// Does a sealed memtable hold a seq up to `seq`?
+    pub fn has_sealed_up_to(&self, seq: Seq) -> bool {
+        self.view.load().sealed.iter().any(|m| m.first_seq() <= seq)
+    }
+
+    /// Is anything sealed?
     pub fn has_flush_work(&self) -> bool {
         !self.view.load().sealed.is_empty()
     }

@@ -1,9 +1,8 @@
 //! Column families: names for numbers. A number is never used again; a drop is one manifest edit, and the
 //! family's entries go with the next compactions.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 use nokv_formats::manifest::Edit;
 use nokv_formats::{CfId, Seq};
@@ -19,7 +18,7 @@ use crate::vfs::Vfs;
 #[derive(Debug, Clone, Default)]
 pub struct Families {
     by_name: BTreeMap<String, CfId>,
-    live: Vec<bool>,
+    live: BTreeSet<CfId>,
     dropped: BTreeMap<CfId, Seq>,
 }
 
@@ -33,11 +32,7 @@ impl Families {
                 }
                 None => {
                     families.by_name.insert(family.name.clone(), *id);
-                    let at = id.0 as usize;
-                    if families.live.len() <= at {
-                        families.live.resize(at + 1, false);
-                    }
-                    families.live[at] = true;
+                    families.live.insert(*id);
                 }
             }
         }
@@ -52,7 +47,7 @@ impl Families {
     /// Does this family exist?
     #[inline]
     pub fn is_live(&self, cf: CfId) -> bool {
-        self.live.get(cf.0 as usize).copied().unwrap_or(false)
+        self.live.contains(&cf)
     }
 
     /// Names and numbers, by name.

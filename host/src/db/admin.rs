@@ -74,7 +74,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         }
         loop {
             let epoch = self.inner.signals.epoch();
-            if self.inner.engine.flushed_seq() >= target {
+            if !self.inner.engine.has_sealed_up_to(target) {
                 return Ok(());
             }
             self.wait_for_work(epoch)?;

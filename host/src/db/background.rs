@@ -40,6 +40,7 @@ impl Workers {
         options: WorkerOptions,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let all_signals = signals.clone();
         let count = options.compactors + 1;
         let idle_at: Arc<Vec<Mutex<Option<u64>>>> = Arc::new((0..count).map(|_| Mutex::new(None)).collect());
         let workers = Self { stop: stop.clone(), idle_at: idle_at.clone(), threads: Mutex::default() };
@@ -47,16 +48,18 @@ impl Workers {
             let (engine, signals, stop) = (engine.clone(), signals.clone(), stop.clone());
             let (idle_at, listener) = (idle_at.clone(), options.listener.clone());
             let name = if n == 0 { "nokv-flush".to_string() } else { format!("nokv-compact-{n}") };
-            workers.spawn(name, move || {
+            let spawned = workers.spawn(name, move || {
                 work_loop(&engine, &signals, &stop, &idle_at[n], n == 0, listener.as_deref());
-            })?;
+            });
+            spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }
         if let Some(interval) = options.gc_interval {
             let (engine, signals) = (engine.clone(), signals.clone());
             let listener = options.listener.clone();
-            workers.spawn("nokv-gc".to_string(), move || {
+            let spawned = workers.spawn("nokv-gc".to_string(), move || {
                 gc_loop(&engine, &signals, &stop, interval, options.gc_ratio, listener.as_deref());
-            })?;
+            });
+            spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }
         Ok(workers)
     }
