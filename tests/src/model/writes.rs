@@ -155,11 +155,10 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
     }
 
     fn write_options(&mut self) -> WriteOptions {
-        WriteOptions {
-            sync: pick(&mut self.course, &[None, None, None, Some(false), Some(true)]),
-            disable_wal: self.one_in(10),
-            deadline: None,
-        }
+        let sync = pick(&mut self.course, &[None, None, None, Some(false), Some(true)]);
+        // Not both: that is refused.
+        let disable_wal = sync != Some(true) && self.one_in(10);
+        WriteOptions { sync, disable_wal, deadline: None }
     }
 
     fn note_batch(&mut self, changes: &[(CfId, Vec<u8>, Change)], options: &WriteOptions) {
