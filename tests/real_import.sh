@@ -8,6 +8,10 @@
 # "/usr/lib/apt/apt-helper cat-file". FIELD is the key, "Package" if it is not given. Needs python3.
 # NOKV names the binary; without it, it is built with --release. Ends with 0 if all is as it should be.
 set -euo pipefail
+if [ $# -lt 1 ]; then
+  echo "usage: tests/real_import.sh FILE [FIELD]" >&2
+  exit 2
+fi
 file=$(realpath "$1")
 field=${2:-Package}
 if [ -z "${NOKV:-}" ]; then

@@ -75,18 +75,21 @@ pub fn dump<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Dump<V>> {
     rebuild_headers(&mut segments, 0);
     let end = match judge(&segments) {
         Verdict::Clean => EndState::Clean,
-        Verdict::Torn { segment, damage, behind } => EndState::TornTail {
+        // What an opener may cut is still worth an error to one who looks, if there is something behind it.
+        Verdict::Torn { segment, damage, behind: behind @ 0 } => EndState::TornTail {
             segment,
             offset: damage.offset,
             what: damage.what,
             whole_records_behind: behind,
         },
-        Verdict::Rot { segment, damage, behind } => EndState::Damage {
-            segment,
-            offset: damage.offset,
-            what: damage.what,
-            whole_records_behind: behind,
-        },
+        Verdict::Rot { segment, damage, behind } | Verdict::Torn { segment, damage, behind } => {
+            EndState::Damage {
+                segment,
+                offset: damage.offset,
+                what: damage.what,
+                whole_records_behind: behind,
+            }
+        }
     };
     if let EndState::TornTail { segment, .. } | EndState::Damage { segment, .. } = &end {
         segments.retain(|s| s.number <= *segment);

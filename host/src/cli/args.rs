@@ -139,8 +139,7 @@ pub struct Export {
 /// `nokv get` and `nokv del`.
 #[derive(Debug, Args)]
 pub struct Key {
-    /// The key.
-    #[arg(allow_hyphen_values = true)]
+    /// The key. One that starts with "-" goes behind "--".
     pub key: OsString,
 
     /// KEY is written with the escapes of TSV, as scan prints it.
@@ -151,8 +150,7 @@ pub struct Key {
 /// `nokv set`.
 #[derive(Debug, Args)]
 pub struct Set {
-    /// The key.
-    #[arg(allow_hyphen_values = true)]
+    /// The key. One that starts with "-" goes behind "--".
     pub key: OsString,
 
     /// The value.

@@ -54,8 +54,8 @@ fn set_get_del() {
     assert_eq!(db.store("d").times_closed(), 5);
 
     // Values that look like flags, and bytes that a shell cannot pass.
-    ok(&db, &["set", "--workdir", "d", "-k", "-5"]);
-    assert_eq!(ok(&db, &["get", "--workdir", "d", "-k"]), "-5\n");
+    ok(&db, &["set", "--workdir", "d", "--", "-k", "-5"]);
+    assert_eq!(ok(&db, &["get", "--workdir", "d", "--", "-k"]), "-5\n");
 }
 
 #[test]

@@ -147,6 +147,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// [`Error::InvalidArgument`] if `target` is not an empty or missing directory.
     pub fn checkpoint(&self, target: &str) -> Result<Seq> {
         let _entered = self.enter()?;
+        if std::path::Path::new(target).starts_with(self.inner.engine.dir()) {
+            return Err(Error::InvalidArgument(format!("{target} lies in the database's own directory")));
+        }
         self.flush()?;
         self.inner.engine.checkpoint(target)
     }

@@ -20,7 +20,6 @@ use crate::index::MemTableEngine;
 /// assert!(options.validate().is_ok());
 /// ```
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Options {
     /// Directory of the database.
     pub work_dir: PathBuf,
