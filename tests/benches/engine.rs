@@ -15,7 +15,7 @@ use nokv_core::formats::{CfId, EntryRef, KeyRef, Kind, Seq, TableMeta, Version};
 use nokv_core::read::merge::MergeCursor;
 use nokv_core::table::{Compression, CursorOptions, Table, TableBuilder, TableOptions, TableShared};
 use nokv_core::vfs::Vfs;
-use nokv_core::wal::{Journal, JournalConfig, Section};
+use nokv_core::wal::{BatchLog, BatchLogConfig, Section};
 use nokv_vfs_mem::MemFs;
 use nokv_vfs_std::StdFs;
 
@@ -33,9 +33,9 @@ fn wal_append(c: &mut Criterion) {
     let mut group = c.benchmark_group("wal_append");
     for bytes in [16usize, 1024, 32 << 10] {
         let dir = tempfile::tempdir().expect("directory");
-        let config = JournalConfig { segment_bytes: 64 << 20, db_id: 1 };
+        let config = BatchLogConfig { segment_bytes: 64 << 20, db_id: 1 };
         let path = dir.path().to_str().expect("UTF-8");
-        let journal = Journal::create(&StdFs::new(), path, config, 1).expect("journal");
+        let batch_log = BatchLog::create(&StdFs::new(), path, config, 1).expect("batch_log");
         let payload = vec![7u8; bytes];
         let mut seq = 1;
         group.throughput(Throughput::Bytes(bytes as u64));
@@ -43,10 +43,10 @@ fn wal_append(c: &mut Criterion) {
             b.iter(|| {
                 let parts: &[&[u8]] = &[&payload];
                 let section = Section { kind: SECTION_BATCH, group: 0, parts };
-                let end = journal.append(Seq(seq), &[section]).expect("append").end;
+                let end = batch_log.append(Seq(seq), &[section]).expect("append").end;
                 seq += 1;
                 if end.offset > 60 << 20 {
-                    journal.release_below(end.segment).expect("release");
+                    batch_log.release_below(end.segment).expect("release");
                 }
             });
         });

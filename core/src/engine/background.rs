@@ -57,7 +57,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if let Some(work) = self.claim_flush() {
             return Some(work);
         }
-        if self.journal.as_ref().is_some_and(|j| j.wants_next())
+        if self.batch_log.as_ref().is_some_and(|j| j.wants_next())
             && !self.log_busy.swap(true, Ordering::AcqRel)
         {
             return Some(Work::PrepareLog);
@@ -86,8 +86,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 result
             }
             Work::PrepareLog => {
-                let result = match &self.journal {
-                    Some(journal) => journal.prepare_next().map(|_| ()),
+                let result = match &self.batch_log {
+                    Some(batch_log) => batch_log.prepare_next().map(|_| ()),
                     None => Ok(()),
                 };
                 self.log_busy.store(false, Ordering::Release);

@@ -11,7 +11,7 @@ use crate::engine::{Engine, WAL_DIR};
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::vfs::Vfs;
-use crate::wal::{JournalConfig, JournalRecord, RecoverFrom, replay_read_only};
+use crate::wal::{BatchLogConfig, BatchLogRecord, RecoverFrom, replay_read_only};
 use crate::write::WriteBatch;
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
@@ -32,7 +32,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// [`Error::InvalidArgument`] if the log does not go back to `since` any more: start from a checkpoint.
     pub fn changes_since(&self, since: Seq) -> Result<Vec<(Seq, WriteBatch)>> {
         self.check_open()?;
-        let Some(journal) = &self.journal else {
+        let Some(batch_log) = &self.batch_log else {
             return Err(Error::InvalidArgument("a read-only database has no log to follow".to_string()));
         };
         let published = self.published();
@@ -42,13 +42,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         // Nothing is released and nothing appended meanwhile.
         let install = self.install.lock();
         let commit = self.commit.lock();
-        let floor_segment = journal.segments().first().map_or(0, |s| s.number);
+        let floor_segment = batch_log.segments().first().map_or(0, |s| s.number);
         let config =
-            JournalConfig { segment_bytes: self.options.wal_segment_bytes / 8 * 8, db_id: self.database_id };
+            BatchLogConfig { segment_bytes: self.options.wal_segment_bytes / 8 * 8, db_id: self.database_id };
         let from = RecoverFrom { floor_segment, clean_end: None, end_before: None };
         let mut changes: Vec<(Seq, WriteBatch)> = Vec::new();
         let mut oldest: Option<Seq> = None;
-        let mut visit = |record: JournalRecord<'_>| {
+        let mut visit = |record: BatchLogRecord<'_>| {
             oldest.get_or_insert(record.first_seq);
             let mut seq = record.first_seq;
             let mut batch = WriteBatch::new();

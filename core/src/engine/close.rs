@@ -58,8 +58,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         // Heads are left at a close: sealed segments have a length that the next open can check.
         self.vlog.seal_heads();
         let segments = self.sync_values()?;
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let end = journal.seal_for_close()?;
+        let Some(batch_log) = &self.batch_log else { return Ok(()) };
+        let end = batch_log.seal_for_close()?;
         let mut install = self.install.lock();
         let mut edits = Vec::new();
         let floor = end.segment;
@@ -73,7 +73,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.record(&mut install, &edits, true)?;
         if is_empty {
             // ORDER: segments go after the edit that says they are not needed.
-            journal.release_below(floor)?;
+            batch_log.release_below(floor)?;
         }
         install.manifest.close_clean(CleanClose {
             wal_segment: end.segment,

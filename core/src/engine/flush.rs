@@ -81,8 +81,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let bytes = tables.iter().map(|t| t.file_bytes).sum();
         self.counters.flushed(bytes, self.clock.monotonic_ns().saturating_sub(started));
         // ORDER: segments go after the edit that says they are not needed.
-        if let Some(journal) = &self.journal {
-            journal.release_below(floor)?;
+        if let Some(batch_log) = &self.batch_log {
+            batch_log.release_below(floor)?;
         }
         drop(install);
         self.signals.work_ready();

@@ -28,7 +28,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::table::{Table, TableShared};
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::Journal;
+use crate::wal::BatchLog;
 use crate::write::publish::Publisher;
 
 mod background;
@@ -82,7 +82,7 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) next_table: AtomicU64,
     pub(crate) shared: Arc<TableShared>,
     /// `None` when read-only.
-    pub(crate) journal: Option<Journal<V>>,
+    pub(crate) batch_log: Option<BatchLog<V>>,
     pub(crate) vlog: ValueLog<V>,
     pub(crate) install: Mutex<Install<V>>,
     pub(crate) commit: Mutex<Commit<I>>,
@@ -231,8 +231,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     /// The log; `None` when read-only.
-    pub const fn journal(&self) -> Option<&Journal<V>> {
-        self.journal.as_ref()
+    pub const fn batch_log(&self) -> Option<&BatchLog<V>> {
+        self.batch_log.as_ref()
     }
 
     /// The value log.

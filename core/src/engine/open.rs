@@ -123,7 +123,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
         };
-        let journal = recover_log(
+        let batch_log = recover_log(
             &fs,
             dir,
             &options,
@@ -142,8 +142,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
             if !cut_any {
                 report.swept_files += sweep_value_log(&state, &vlog)?;
-                if let Some(journal) = &journal {
-                    journal.release_below(state.wal_floor)?;
+                if let Some(batch_log) = &batch_log {
+                    batch_log.release_below(state.wal_floor)?;
                 }
             }
         }
@@ -153,7 +153,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             replay.last = replay.last.max(clean.last_seq);
         }
         let last = replay.last;
-        let wal_segment = journal.as_ref().map_or(0, |j| j.end().segment);
+        let wal_segment = batch_log.as_ref().map_or(0, |j| j.end().segment);
         let (active, sealed) = match replay.filling.take() {
             Some(filling) => (Arc::new(filling), replay.done),
             None => {
@@ -182,7 +182,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             heat: environment.heat,
             signals: environment.signals,
             shared,
-            journal,
+            batch_log,
             vlog,
             install: Mutex::new(Install { manifest, busy: BusySet::default(), flushing: false }),
             commit: Mutex::new(Commit { next_seq: Seq(last.0 + 1), next_ticket: 0, active, paused: false }),

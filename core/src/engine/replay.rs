@@ -17,8 +17,8 @@ use crate::memtable::Memtable;
 use crate::sync::Arc;
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::journal::SEGMENT_EXT;
-use crate::wal::{Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, replay_read_only};
+use crate::wal::batch_log::SEGMENT_EXT;
+use crate::wal::{BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, replay_read_only};
 
 /// Memtables in the making, oldest first.
 pub(super) struct Replay<'o, I: MemIndex> {
@@ -34,7 +34,7 @@ pub(super) struct Replay<'o, I: MemIndex> {
 }
 
 impl<I: MemIndex> Replay<'_, I> {
-    fn take(&mut self, record: &JournalRecord<'_>) -> Result<()> {
+    fn take(&mut self, record: &BatchLogRecord<'_>) -> Result<()> {
         let file = "log record";
         let mut seq = record.first_seq;
         self.batches += 1;
@@ -89,9 +89,9 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     vlog: &ValueLog<V>,
     replay: &mut Replay<'_, I>,
     report: &mut OpenReport,
-) -> Result<Option<Journal<V>>> {
+) -> Result<Option<BatchLog<V>>> {
     let wal_dir = join(dir, WAL_DIR);
-    let config = JournalConfig { segment_bytes: options.wal_segment_bytes / 8 * 8, db_id: state.db_id };
+    let config = BatchLogConfig { segment_bytes: options.wal_segment_bytes / 8 * 8, db_id: state.db_id };
     if state.wal_floor == 0 {
         if options.read_only {
             return Ok(None);
@@ -103,12 +103,12 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         clean_end: clean.map(|c| Position { segment: c.wal_segment, offset: c.wal_offset }),
         end_before: None,
     };
-    let recover = |from: RecoverFrom, visit: &mut dyn FnMut(JournalRecord<'_>) -> Result<()>| {
+    let recover = |from: RecoverFrom, visit: &mut dyn FnMut(BatchLogRecord<'_>) -> Result<()>| {
         if options.read_only {
             return replay_read_only(fs, &wal_dir, config, from, visit).map(|report| (None, report));
         }
-        let (journal, report) = Journal::recover(fs, &wal_dir, config, from, visit)?;
-        Ok((Some(journal), report))
+        let (batch_log, report) = BatchLog::recover(fs, &wal_dir, config, from, visit)?;
+        Ok((Some(batch_log), report))
     };
     let mut value_lost = false;
     // Nothing is written before the whole log was visited: an error in between leaves it as it is.
@@ -119,7 +119,7 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         }
         replay.take(&record)
     });
-    let (journal, recovery): (Option<Journal<V>>, RecoveryReport) = if value_lost {
+    let (batch_log, recovery): (Option<BatchLog<V>>, RecoveryReport) = if value_lost {
         replay.forget();
         from.end_before = first_unresolvable(fs, &wal_dir, config, from, state.flushed_seq, vlog)?;
         recover(from, &mut |record| replay.take(&record))?
@@ -127,7 +127,7 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         first?
     };
     report.cut = recovery.cut;
-    Ok(journal)
+    Ok(batch_log)
 }
 
 /// A database whose log was never made: no write was ever acknowledged.
@@ -135,9 +135,9 @@ fn make_log<V: Vfs>(
     fs: &V,
     dir: &str,
     wal_dir: &str,
-    config: JournalConfig,
+    config: BatchLogConfig,
     manifest: &mut Manifest<V>,
-) -> Result<Journal<V>> {
+) -> Result<BatchLog<V>> {
     manifest.begin_writes()?;
     fs.create_dir_all(wal_dir).at("create directory", wal_dir)?;
     let table_dir = join(dir, TABLE_DIR);
@@ -153,10 +153,10 @@ fn make_log<V: Vfs>(
         fs.unlink(&path).at("unlink", &path)?;
     }
     fs.sync_dir(dir).at("sync", dir)?;
-    let journal = Journal::create(fs, wal_dir, config, 1)?;
+    let batch_log = BatchLog::create(fs, wal_dir, config, 1)?;
     // ORDER: the log is durable before the floor says that it must be there.
     manifest.append(&[Edit::WalFloor { segment: 1 }])?;
-    Ok(journal)
+    Ok(batch_log)
 }
 
 /// The first record behind the durable mark with a pointer that names nothing readable: after a power cut the
@@ -164,13 +164,13 @@ fn make_log<V: Vfs>(
 fn first_unresolvable<V: Vfs>(
     fs: &V,
     wal_dir: &str,
-    config: JournalConfig,
+    config: BatchLogConfig,
     from: RecoverFrom,
     flushed: Seq,
     vlog: &ValueLog<V>,
 ) -> Result<Option<Position>> {
     let mut broken: Vec<Position> = Vec::new();
-    let mut visit = |record: JournalRecord<'_>| {
+    let mut visit = |record: BatchLogRecord<'_>| {
         if !is_resolvable(&record, flushed, vlog)? {
             broken.push(record.start);
         }
@@ -182,7 +182,7 @@ fn first_unresolvable<V: Vfs>(
 }
 
 /// Does every pointer of the record that is not in tables yet name its value?
-fn is_resolvable<V: Vfs>(record: &JournalRecord<'_>, flushed: Seq, vlog: &ValueLog<V>) -> Result<bool> {
+fn is_resolvable<V: Vfs>(record: &BatchLogRecord<'_>, flushed: Seq, vlog: &ValueLog<V>) -> Result<bool> {
     let mut seq = record.first_seq;
     for section in record.sections() {
         let Ok(section) = section else { break };

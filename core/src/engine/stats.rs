@@ -233,7 +233,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             sealed_memtables: view.sealed.len() as u64,
             memtable_bytes: view.memtables().map(|m| m.memory_bytes() as u64).sum(),
             memtable_entries: view.memtables().map(|m| m.index().len() as u64).sum(),
-            wal_bytes: self.journal.as_ref().map_or(0, |j| j.live_bytes()),
+            wal_bytes: self.batch_log.as_ref().map_or(0, |j| j.live_bytes()),
             cache_bytes: cache.bytes as u64,
             snapshots: self.snapshots.lock().len() as u64,
             retired_tables: self.retired.lock().tables.len() as u64,

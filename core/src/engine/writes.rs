@@ -137,7 +137,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if commit.paused {
             return Err(Error::Busy("an ingest runs"));
         }
-        let journal = self.journal.as_ref().ok_or(Error::Closed)?;
+        let batch_log = self.batch_log.as_ref().ok_or(Error::Closed)?;
         if commit.active.memory_bytes() >= self.options.memtable_bytes {
             self.rotate_locked(commit)?;
             self.signals.work_ready();
@@ -161,7 +161,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             logged |= !member.disable_wal;
         }
         if logged {
-            let end = self.append(journal, group)?;
+            let end = self.append(batch_log, group)?;
             for member in group.iter_mut() {
                 if let (false, Some(Ok(ticket))) = (member.disable_wal, &mut member.outcome) {
                     ticket.end = Some(end);
@@ -173,7 +173,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(())
     }
 
-    fn append(&self, journal: &crate::wal::Journal<V>, group: &[Member<'_, I>]) -> Result<Position> {
+    fn append(&self, batch_log: &crate::wal::BatchLog<V>, group: &[Member<'_, I>]) -> Result<Position> {
         let logged = |m: &&Member<'_, I>| !m.disable_wal && matches!(m.outcome, Some(Ok(_)));
         let mut end = None;
         let mut rest = group;
@@ -191,7 +191,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 &members.iter().map(|m| m.batch.encoded()).collect::<Vec<_>>()
             };
             let section = Section { kind: envelope::SECTION_BATCH, group: 0, parts };
-            match journal.append(first.first, &[section]) {
+            match batch_log.append(first.first, &[section]) {
                 Ok(appended) => end = Some(appended.end),
                 // A full disk is clean: nothing of this record counts, no seq was given yet.
                 Err(error) if background::is_passing(&error) && end.is_none() => return Err(error),
@@ -299,8 +299,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// # Errors
     /// [`Error::OutcomeUnknown`]: the sync failed, the database is read-only from now on.
     pub fn sync_to(&self, ticket: &Ticket<I>) -> Result<()> {
-        let (Some(end), Some(journal)) = (ticket.end, &self.journal) else { return Ok(()) };
-        if journal.durable() < end {
+        let (Some(end), Some(batch_log)) = (ticket.end, &self.batch_log) else { return Ok(()) };
+        if batch_log.durable() < end {
             self.sync_log()?;
         }
         self.durable_seq.fetch_max(ticket.last.0, Ordering::AcqRel);
@@ -320,10 +320,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     fn sync_log(&self) -> Result<()> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some(batch_log) = &self.batch_log else { return Ok(()) };
         // ORDER: values before the pointers that name them, and no claim about a pointer that was logged behind the
         // sync of the values.
-        let result = journal.sync_after(|| self.vlog.sync());
+        let result = batch_log.sync_after(|| self.vlog.sync());
         self.counters.synced();
         result.map(|_| ()).map_err(|error| {
             self.poison(&error);
@@ -353,12 +353,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if old.sealed.len() >= self.options.sealed_memtables_max {
             return Err(Error::Busy("memtables wait for their flush"));
         }
-        let journal = self.journal.as_ref().ok_or(Error::Closed)?;
+        let batch_log = self.batch_log.as_ref().ok_or(Error::Closed)?;
         commit.active.seal(Seq(commit.next_seq.0 - 1));
         let fresh = Arc::new(Memtable::new(
             &self.options.index,
             self.options.memtable_bytes,
-            journal.end().segment,
+            batch_log.end().segment,
             commit.next_seq,
         ));
         let mut sealed = Vec::with_capacity(old.sealed.len() + 1);

@@ -1,24 +1,24 @@
 //! The write-ahead log: a public, general log over walfs files ([`Log`]), and the engine's own log on the same
-//! segments ([`Journal`]).
+//! segments ([`BatchLog`]).
 //!
-//! Who may call it: [`Log`] anyone; [`Journal`] the engine. Both are `Sync`.
+//! Who may call it: [`Log`] anyone; [`BatchLog`] the engine. Both are `Sync`.
 //!
 //! Lock order: `Tail::flush`, then `Tail::state`, then `Tail::next`, then a segment's header. Only `flush` is
 //! held across a sync, and only syncers and sealers take it; `next` is held while a segment is made.
 
+pub mod batch_log;
 pub mod dump;
-pub mod journal;
 pub mod log;
 pub mod reader;
 pub(crate) mod segment;
 pub(crate) mod survey;
 pub(crate) mod tail;
 
-pub use dump::{Dump, DumpRecord, EndState, dump};
-pub use journal::{
-    Appended, Cut, Journal, JournalConfig, JournalRecord, RecoverFrom, RecoveryReport, Section,
+pub use batch_log::{
+    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, RecoveryReport, Section,
     replay_read_only,
 };
+pub use dump::{Dump, DumpRecord, EndState, dump};
 pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;
 pub use reader::{LogReader, Next, Record};

@@ -1,5 +1,5 @@
 //! The end of a log that takes records: append, rotate, sync, seal. Shared by [`super::Log`] and
-//! [`super::Journal`]; each puts its own rules on top.
+//! [`super::BatchLog`]; each puts its own rules on top.
 //!
 //! Invariants
 //! 1. Frames are stored in order under the `state` lock; a frame is one store.

@@ -201,7 +201,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     }
 
     /// The log; `None` when read-only.
-    pub fn wal(&self) -> Option<&nokv_core::wal::Journal<V>> {
-        self.engine().journal()
+    pub fn wal(&self) -> Option<&nokv_core::wal::BatchLog<V>> {
+        self.engine().batch_log()
     }
 }

@@ -11,7 +11,7 @@ use super::LogPlace;
 use crate::engine::WAL_DIR;
 use crate::error::{Error, Result};
 use crate::vfs::{IoErrorKind, Vfs, join};
-use crate::wal::{JournalConfig, JournalRecord, RecoverFrom, replay_read_only};
+use crate::wal::{BatchLogConfig, BatchLogRecord, RecoverFrom, replay_read_only};
 
 /// How a log ends.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +41,12 @@ pub(super) fn read_log<V: Vfs>(
 ) -> Result<LogEnd> {
     let wal_dir = join(dir, WAL_DIR);
     // The size of new segments plays no part in reading.
-    let config = JournalConfig { segment_bytes: 512, db_id };
+    let config = BatchLogConfig { segment_bytes: 512, db_id };
     let clean_end = place.clean.as_ref().map(|c| Position { segment: c.wal_segment, offset: c.wal_offset });
     let from = RecoverFrom { floor_segment: place.floor, clean_end, end_before: None };
     let mut log = LogEnd::default();
     let mut taken: Result<()> = Ok(());
-    let mut visit = |record: JournalRecord<'_>| {
+    let mut visit = |record: BatchLogRecord<'_>| {
         let ops = decode(&record)?;
         log.first_seq.get_or_insert(record.first_seq);
         for (seq, op) in (record.first_seq.0..).zip(&ops) {
@@ -73,7 +73,7 @@ pub(super) fn read_log<V: Vfs>(
 }
 
 /// All operations of a batch, or none.
-fn decode<'a>(record: &JournalRecord<'a>) -> Result<Vec<Op<'a>>> {
+fn decode<'a>(record: &BatchLogRecord<'a>) -> Result<Vec<Op<'a>>> {
     let malformed = |m| Error::malformed(alloc::format!("log record {}", record.start), 0, m);
     let mut ops = Vec::new();
     for section in record.sections() {

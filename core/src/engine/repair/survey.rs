@@ -22,7 +22,7 @@ use crate::sync::Arc;
 use crate::table::{CursorOptions, Salvaged, Table, TableShared, salvage};
 use crate::vfs::{IoError, IoErrorKind, Vfs, join};
 use crate::vlog::list_segments;
-use crate::wal::journal::SEGMENT_EXT;
+use crate::wal::batch_log::SEGMENT_EXT;
 use crate::wal::survey::read_segment;
 use nokv_formats::names::parse_table as parse_table_name;
 

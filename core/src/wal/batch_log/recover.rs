@@ -1,4 +1,4 @@
-//! Opening a journal: torn tail or rot?
+//! Opening a batch log: torn tail or rot?
 //!
 //! The *chain* is the run of records, from the floor on, that are whole, in their own place, of this database,
 //! and numbered without a hole. The *mark* is the highest position that anything found proves to have been durable:
@@ -27,7 +27,7 @@ use nokv_formats::walfs::{
     FLAG_ACTIVE, Found, HEADER_BYTES, Position, Scanner, SegmentHeader, find_whole_record, segment_file_name,
 };
 
-use super::{Journal, JournalConfig, JournalRecord, SEGMENT_EXT};
+use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Arc;
 use crate::vfs::{Vfs, join};
@@ -41,7 +41,7 @@ use crate::wal::tail::{Config, Rotated, Tail};
 pub struct RecoverFrom {
     /// The first segment that is needed; it must be there. Earlier ones are left alone.
     pub floor_segment: u32,
-    /// What [`Journal::seal_for_close`] gave, if the database was closed cleanly and not opened since.
+    /// What [`BatchLog::seal_for_close`] gave, if the database was closed cleanly and not opened since.
     pub clean_end: Option<Position>,
     /// A record from which on nothing counts, though it is whole: the prefix ends before it. Only behind the last
     /// durable mark; before it, it is rot.
@@ -59,7 +59,7 @@ pub struct Cut {
     pub what: &'static str,
     /// Bytes that were not zero.
     pub bytes: u64,
-    /// Whole records of this journal.
+    /// Whole records of this batch log.
     pub records: u64,
 }
 
@@ -113,7 +113,7 @@ struct Walk {
     report: RecoveryReport,
 }
 
-type Visit<'v> = &'v mut dyn FnMut(JournalRecord<'_>) -> Result<()>;
+type Visit<'v> = &'v mut dyn FnMut(BatchLogRecord<'_>) -> Result<()>;
 
 impl Walk {
     fn break_at(&mut self, at: Position, what: &'static str) {
@@ -192,7 +192,7 @@ impl Walk {
             &partial.body
         };
         let record_no = envelope.record_no;
-        visit(JournalRecord { first_seq: partial.first_seq, start: partial.start, end, record_no, body })?;
+        visit(BatchLogRecord { first_seq: partial.first_seq, start: partial.start, end, record_no, body })?;
         self.report.batches += 1;
         self.report.records += partial.records;
         self.complete(end, entries, next);
@@ -301,7 +301,7 @@ impl Walk {
 fn walk<V: Vfs>(
     fs: &V,
     dir: &str,
-    config: JournalConfig,
+    config: BatchLogConfig,
     from: RecoverFrom,
     visit: Visit<'_>,
 ) -> Result<(Walk, Vec<Surveyed>, Vec<SegmentFile>, u64)> {
@@ -403,19 +403,19 @@ fn walk<V: Vfs>(
 /// Recovery without write access: delivers the same batches and changes nothing.
 ///
 /// # Errors
-/// As [`Journal::recover`].
+/// As [`BatchLog::recover`].
 pub fn replay_read_only<V: Vfs>(
     fs: &V,
     dir: &str,
-    config: JournalConfig,
+    config: BatchLogConfig,
     from: RecoverFrom,
-    visit: &mut dyn FnMut(JournalRecord<'_>) -> Result<()>,
+    visit: &mut dyn FnMut(BatchLogRecord<'_>) -> Result<()>,
 ) -> Result<RecoveryReport> {
     walk(fs, dir, config, from, visit).map(|(walk, ..)| walk.report)
 }
 
-impl<V: Vfs> Journal<V> {
-    /// Opens the journal in `dir`: delivers every complete batch in order to `visit`, removes a torn tail, and takes
+impl<V: Vfs> BatchLog<V> {
+    /// Opens the batch log in `dir`: delivers every complete batch in order to `visit`, removes a torn tail, and takes
     /// batches behind it. See the module for the order of writes.
     ///
     /// # Errors
@@ -424,9 +424,9 @@ impl<V: Vfs> Journal<V> {
     pub fn recover(
         fs: &V,
         dir: &str,
-        config: JournalConfig,
+        config: BatchLogConfig,
         from: RecoverFrom,
-        visit: &mut dyn FnMut(JournalRecord<'_>) -> Result<()>,
+        visit: &mut dyn FnMut(BatchLogRecord<'_>) -> Result<()>,
     ) -> Result<(Self, RecoveryReport)> {
         config.check()?;
         let (walk, mut segments, stale, _) = walk(fs, dir, config, from, visit)?;

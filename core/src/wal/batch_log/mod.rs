@@ -27,7 +27,7 @@ use super::tail::{Config, State, Tail};
 use crate::error::{Error, Result};
 use crate::vfs::Vfs;
 
-/// Ending of the journal's segment files.
+/// Ending of the batch log's segment files.
 pub const SEGMENT_EXT: &str = ".wal";
 /// The rest of a segment is worth a part of a large batch from this size on.
 const PART_ROOM_MIN: u64 = 4096;
@@ -37,16 +37,16 @@ const SEGMENT_BYTES_MIN: u64 = 512;
 const _: () =
     assert!(SEGMENT_BYTES_MIN as usize >= HEADER_BYTES + FRAME_OVERHEAD_BYTES + ENVELOPE_BYTES + 64);
 
-/// What a journal must know of its database.
+/// What a batch log must know of its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalConfig {
+pub struct BatchLogConfig {
     /// Size of new segments, in bytes, a multiple of 8.
     pub segment_bytes: u64,
     /// Number of the database, in every record.
     pub db_id: u64,
 }
 
-impl JournalConfig {
+impl BatchLogConfig {
     fn check(&self) -> Result<()> {
         if self.segment_bytes < SEGMENT_BYTES_MIN || !self.segment_bytes.is_multiple_of(8) {
             let text = "a log segment must be a multiple of 8 bytes and at least 512";
@@ -95,7 +95,7 @@ impl Section<'_> {
 pub struct Appended {
     /// Its first frame.
     pub start: Position,
-    /// Behind its last frame: durable once [`Journal::durable`] is at least this.
+    /// Behind its last frame: durable once [`BatchLog::durable`] is at least this.
     pub end: Position,
     /// Segment of its first frame: must not be released while the batch is needed.
     pub segment: u32,
@@ -103,7 +103,7 @@ pub struct Appended {
 
 /// A batch, as recovery gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalRecord<'a> {
+pub struct BatchLogRecord<'a> {
     /// Seq of its first operation.
     pub first_seq: Seq,
     /// Its first frame.
@@ -116,7 +116,7 @@ pub struct JournalRecord<'a> {
     pub body: &'a [u8],
 }
 
-impl<'a> JournalRecord<'a> {
+impl<'a> BatchLogRecord<'a> {
     /// Its sections, in order.
     pub fn sections(&self) -> Sections<'a> {
         Sections::new(self.body)
@@ -124,17 +124,17 @@ impl<'a> JournalRecord<'a> {
 }
 
 /// See the module.
-pub struct Journal<V: Vfs> {
+pub struct BatchLog<V: Vfs> {
     tail: Tail<V>,
     db_id: u64,
 }
 
-impl<V: Vfs> Journal<V> {
-    /// Starts an empty journal in `dir` with segment number `first_segment`.
+impl<V: Vfs> BatchLog<V> {
+    /// Starts an empty batch log in `dir` with segment number `first_segment`.
     ///
     /// # Errors
     /// A segment of that number exists, or what the file system says.
-    pub fn create(fs: &V, dir: &str, config: JournalConfig, first_segment: u32) -> Result<Self> {
+    pub fn create(fs: &V, dir: &str, config: BatchLogConfig, first_segment: u32) -> Result<Self> {
         config.check()?;
         make_dir(fs, dir)?;
         let tail_config = config.tail_config(dir);
@@ -144,10 +144,10 @@ impl<V: Vfs> Journal<V> {
     }
 
     /// Appends a batch whose first operation has `first_seq`. It survives the death of the process when this
-    /// returns, and a power cut once [`Journal::durable`] reached its end.
+    /// returns, and a power cut once [`BatchLog::durable`] reached its end.
     ///
     /// # Errors
-    /// A full disk is clean: nothing was appended. After any other failure the journal is dead.
+    /// A full disk is clean: nothing was appended. After any other failure the batch log is dead.
     pub fn append(&self, first_seq: Seq, sections: &[Section<'_>]) -> Result<Appended> {
         let body_len = body_len(sections);
         let mut guard = self.tail.state();
@@ -276,16 +276,16 @@ impl<V: Vfs> Journal<V> {
     /// at the same time share flushes; appends go on meanwhile.
     ///
     /// # Errors
-    /// A failed flush: whether the batches survive is unknown, and the journal is dead.
+    /// A failed flush: whether the batches survive is unknown, and the batch log is dead.
     pub fn sync(&self) -> Result<Position> {
         self.tail.sync()
     }
 
-    /// [`Journal::sync`], where `before` makes durable what batches point to, before they are. What is appended
+    /// [`BatchLog::sync`], where `before` makes durable what batches point to, before they are. What is appended
     /// while it runs is not claimed.
     ///
     /// # Errors
-    /// As [`Journal::sync`], and what `before` gives.
+    /// As [`BatchLog::sync`], and what `before` gives.
     pub fn sync_after(&self, before: impl FnOnce() -> Result<()>) -> Result<Position> {
         self.tail.sync_after(before)
     }
@@ -303,12 +303,12 @@ impl<V: Vfs> Journal<V> {
     /// Background step: seals segments that were rotated away, so that the next sync need not.
     ///
     /// # Errors
-    /// As [`Journal::sync`].
+    /// As [`BatchLog::sync`].
     pub fn maintain(&self) -> Result<()> {
         self.tail.seal_rotated()
     }
 
-    /// Is it time for [`Journal::prepare_next`]: is the active segment half full, and no next one there?
+    /// Is it time for [`BatchLog::prepare_next`]: is the active segment half full, and no next one there?
     pub fn wants_next(&self) -> bool {
         self.tail.wants_next()
     }
@@ -342,7 +342,7 @@ impl<V: Vfs> Journal<V> {
     /// Syncs and seals everything and takes no more batches; gives the end, for [`RecoverFrom::clean_end`].
     ///
     /// # Errors
-    /// As [`Journal::sync`].
+    /// As [`BatchLog::sync`].
     pub fn seal_for_close(&self) -> Result<Position> {
         self.tail.close(true)
     }

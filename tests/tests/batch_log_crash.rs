@@ -1,4 +1,4 @@
-//! The engine's journal on a disk that crashes: what a sync acknowledged is there, what is there is a prefix, and
+//! The engine's batch log on a disk that crashes: what a sync acknowledged is there, what is there is a prefix, and
 //! crashing again during recovery changes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use nokv_core::formats::Seq;
 use nokv_core::formats::envelope::SECTION_BATCH;
 use nokv_core::vfs::Vfs;
 use nokv_core::wal::{
-    Journal, JournalConfig, Position, RecoverFrom, RecoveryReport, Section, replay_read_only,
+    BatchLog, BatchLogConfig, Position, RecoverFrom, RecoveryReport, Section, replay_read_only,
 };
 use nokv_vfs_mem::{CrashImage, CrashMode, MemFs, SyncFailure, SyncFault};
 
-const CONFIG: JournalConfig = JournalConfig { segment_bytes: 8192, db_id: 77 };
+const CONFIG: BatchLogConfig = BatchLogConfig { segment_bytes: 8192, db_id: 77 };
 const FROM: RecoverFrom = RecoverFrom { floor_segment: 1, clean_end: None, end_before: None };
 const IMAGES: [CrashImage; 6] = [
     CrashImage::None,
@@ -35,23 +35,23 @@ fn body(i: u64) -> Vec<u8> {
     (0..len).map(|b| (b as u64 * 31 + i) as u8).collect()
 }
 
-fn append(journal: &Journal<impl Vfs>, i: u64) -> Result<Position, Error> {
+fn append(batch_log: &BatchLog<impl Vfs>, i: u64) -> Result<Position, Error> {
     let bytes = body(i);
     let (a, b) = bytes.split_at(bytes.len() / 3);
     let section = Section { kind: SECTION_BATCH, group: 0, parts: &[a, b] };
-    journal.append(Seq(i), &[section]).map(|a| a.end)
+    batch_log.append(Seq(i), &[section]).map(|a| a.end)
 }
 
-fn recover(fs: &MemFs, from: RecoverFrom) -> Result<(Journal<MemFs>, RecoveryReport, Vec<u64>), Error> {
+fn recover(fs: &MemFs, from: RecoverFrom) -> Result<(BatchLog<MemFs>, RecoveryReport, Vec<u64>), Error> {
     let mut seen = vec![];
-    let (journal, report) = Journal::recover(fs, "wal", CONFIG, from, &mut |record| {
+    let (batch_log, report) = BatchLog::recover(fs, "wal", CONFIG, from, &mut |record| {
         let sections: Vec<_> = record.sections().map(|s| s.unwrap()).collect();
         assert_eq!(sections.len(), 1);
         assert_eq!(sections[0].bytes, body(record.first_seq.0), "batch {}", record.first_seq.0);
         seen.push(record.first_seq.0);
         Ok(())
     })?;
-    Ok((journal, report, seen))
+    Ok((batch_log, report, seen))
 }
 
 fn replay(fs: &MemFs) -> Result<(RecoveryReport, Vec<u64>), Error> {
@@ -75,21 +75,21 @@ fn workload(
     from: u64,
     acknowledged: &AtomicUsize,
     appended: &AtomicUsize,
-    journal: &Journal<MemFs>,
+    batch_log: &BatchLog<MemFs>,
 ) {
     let _ = fs;
     for i in from..from + 24 {
         appended.store(i as usize, Ordering::SeqCst);
-        append(journal, i).unwrap();
+        append(batch_log, i).unwrap();
         match i % 8 {
             2 => {
-                journal.prepare_next().unwrap();
+                batch_log.prepare_next().unwrap();
             }
             4 | 7 => {
-                journal.sync().unwrap();
+                batch_log.sync().unwrap();
                 acknowledged.store(i as usize, Ordering::SeqCst);
             }
-            5 => journal.maintain().unwrap(),
+            5 => batch_log.maintain().unwrap(),
             _ => {}
         }
     }
@@ -133,9 +133,9 @@ fn images_of(
 fn crash_everywhere(maps: bool) {
     let fs = memory(maps);
     let (acknowledged, appended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let journal = Journal::create(&fs, "wal", CONFIG, 1).unwrap();
+    let batch_log = BatchLog::create(&fs, "wal", CONFIG, 1).unwrap();
     let images =
-        images_of(&fs, &acknowledged, &appended, || workload(&fs, 1, &acknowledged, &appended, &journal));
+        images_of(&fs, &acknowledged, &appended, || workload(&fs, 1, &acknowledged, &appended, &batch_log));
     assert!(images.len() > 300, "{}", images.len());
     for (n, (image, acknowledged, appended, what)) in images.iter().enumerate() {
         let (planned, would) = replay(image).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -155,12 +155,12 @@ fn crash_everywhere(maps: bool) {
                 assert_prefix(&seen, *acknowledged, *appended, &format!("{what}, then {deep}"));
             }
         }
-        let (journal, report, seen) = recover(image, FROM).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let (batch_log, report, seen) = recover(image, FROM).unwrap_or_else(|e| panic!("{what}: {e}"));
         assert_eq!((&report.end, &seen), (&planned.end, &would), "{what}");
-        // What recovery delivered is durable, and the journal goes on behind it.
+        // What recovery delivered is durable, and the batch log goes on behind it.
         let next = seen.len() as u64 + 1;
-        append(&journal, next).unwrap();
-        journal.sync().unwrap();
+        append(&batch_log, next).unwrap();
+        batch_log.sync().unwrap();
         let after = image.crash_clone(n as u64, CrashMode::Hostile, CrashImage::None);
         let (_, _, seen) = recover(&after, FROM).unwrap_or_else(|e| panic!("{what}, went on: {e}"));
         assert!(seen.iter().copied().eq(1..=next), "{what}, went on: {seen:?}");
@@ -177,12 +177,12 @@ fn crash_at_every_call_positional() {
     crash_everywhere(false);
 }
 
-fn filled(fs: &MemFs, count: u64) -> Journal<MemFs> {
-    let journal = Journal::create(fs, "wal", CONFIG, 1).unwrap();
+fn filled(fs: &MemFs, count: u64) -> BatchLog<MemFs> {
+    let batch_log = BatchLog::create(fs, "wal", CONFIG, 1).unwrap();
     for i in 1..=count {
-        append(&journal, i).unwrap();
+        append(&batch_log, i).unwrap();
     }
-    journal
+    batch_log
 }
 
 fn files(fs: &MemFs) -> Vec<(String, Vec<u8>)> {
@@ -195,11 +195,11 @@ fn files(fs: &MemFs) -> Vec<(String, Vec<u8>)> {
 fn after_a_clean_close_any_flipped_bit_of_a_record_is_refused() {
     use nokv_core::vfs::{OpenMode, VfsFile};
     let fs = MemFs::new();
-    let journal = filled(&fs, 12);
-    let end = journal.seal_for_close().unwrap();
+    let batch_log = filled(&fs, 12);
+    let end = batch_log.seal_for_close().unwrap();
     let from = RecoverFrom { clean_end: Some(end), ..FROM };
-    assert!(matches!(append(&journal, 13), Err(Error::Closed)));
-    drop(journal);
+    assert!(matches!(append(&batch_log, 13), Err(Error::Closed)));
+    drop(batch_log);
     let (_, before) = replay(&fs).unwrap();
     let infos: Vec<_> = files(&fs);
     for (name, bytes) in &infos {
@@ -234,13 +234,13 @@ fn after_a_clean_close_any_flipped_bit_of_a_record_is_refused() {
 fn damage_before_a_durable_mark_is_rot_and_behind_it_a_torn_tail() {
     use nokv_core::vfs::{OpenMode, VfsFile};
     let fs = MemFs::new();
-    let journal =
-        Journal::create(&fs, "wal", JournalConfig { segment_bytes: 1 << 16, db_id: 77 }, 1).unwrap();
+    let batch_log =
+        BatchLog::create(&fs, "wal", BatchLogConfig { segment_bytes: 1 << 16, db_id: 77 }, 1).unwrap();
     let mut ends = vec![Position { segment: 1, offset: 64 }];
     for i in [1, 2, 3, 4, 5, 6] {
-        ends.push(append(&journal, i).unwrap());
+        ends.push(append(&batch_log, i).unwrap());
         if i == 3 {
-            journal.sync().unwrap();
+            batch_log.sync().unwrap();
         }
     }
     for (damaged, survive) in [(1usize, None), (2, None), (3, None), (4, Some(3)), (5, Some(4)), (6, Some(5))]
@@ -268,10 +268,10 @@ fn damage_before_a_durable_mark_is_rot_and_behind_it_a_torn_tail() {
 #[test]
 fn a_foreign_or_misplaced_record_is_not_taken() {
     let fs = MemFs::new();
-    let journal = filled(&fs, 3);
-    journal.sync().unwrap();
-    drop(journal);
-    let other = JournalConfig { db_id: 78, ..CONFIG };
+    let batch_log = filled(&fs, 3);
+    batch_log.sync().unwrap();
+    drop(batch_log);
+    let other = BatchLogConfig { db_id: 78, ..CONFIG };
     let result = replay_read_only(&fs, "wal", other, FROM, &mut |_| panic!("delivered"));
     assert!(matches!(result, Err(Error::Corrupt { offset: 64, .. })), "{result:?}");
 }
@@ -279,14 +279,14 @@ fn a_foreign_or_misplaced_record_is_not_taken() {
 #[test]
 fn a_full_disk_is_clean_also_in_the_middle_of_a_large_batch() {
     let fs = MemFs::new();
-    let journal = filled(&fs, 5);
+    let batch_log = filled(&fs, 5);
     fs.set_capacity(fs.used() + 9000);
-    let e = append(&journal, 7).unwrap_err();
+    let e = append(&batch_log, 7).unwrap_err();
     assert!(e.is_no_space(), "{e}");
     fs.set_capacity(u64::MAX);
-    append(&journal, 6).unwrap();
-    append(&journal, 7).unwrap();
-    journal.sync().unwrap();
+    append(&batch_log, 6).unwrap();
+    append(&batch_log, 7).unwrap();
+    batch_log.sync().unwrap();
     let (_, _, seen) = recover(&fs.crash_clone(1, CrashMode::Posix, CrashImage::None), FROM).unwrap();
     assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
 }
@@ -294,8 +294,8 @@ fn a_full_disk_is_clean_also_in_the_middle_of_a_large_batch() {
 #[test]
 fn released_segments_are_gone_and_the_rest_recovers_from_the_floor() {
     let fs = MemFs::new();
-    let journal = filled(&fs, 20);
-    journal.sync().unwrap();
+    let batch_log = filled(&fs, 20);
+    batch_log.sync().unwrap();
     let mut starts = vec![];
     replay_read_only(&fs, "wal", CONFIG, FROM, &mut |r| {
         starts.push((r.start.segment, r.first_seq.0));
@@ -303,63 +303,63 @@ fn released_segments_are_gone_and_the_rest_recovers_from_the_floor() {
     })
     .unwrap();
     let (floor, first) = starts[12];
-    assert!(journal.release_below(floor).unwrap() > 0);
-    assert_eq!(journal.segments()[0].number, floor);
-    let live = journal.live_bytes();
-    drop(journal);
-    let (journal, report, seen) =
+    assert!(batch_log.release_below(floor).unwrap() > 0);
+    assert_eq!(batch_log.segments()[0].number, floor);
+    let live = batch_log.live_bytes();
+    drop(batch_log);
+    let (batch_log, report, seen) =
         recover(&fs, RecoverFrom { floor_segment: floor, clean_end: None, end_before: None }).unwrap();
     assert_eq!(report.cut, None);
     assert_eq!(*seen.last().unwrap(), 20);
     assert!(seen[0] <= first);
     // The segment that was made ahead of time takes records now.
-    assert!((live..=live + 64).contains(&journal.live_bytes()));
+    assert!((live..=live + 64).contains(&batch_log.live_bytes()));
     assert!(matches!(recover(&fs, FROM), Err(Error::Corrupt { .. })), "the first segment is missing");
 }
 
 #[test]
 fn a_failed_sync_is_for_good() {
     let fs = MemFs::new();
-    let journal = filled(&fs, 2);
+    let batch_log = filled(&fs, 2);
     let fault =
         SyncFault { path: String::new(), skip: 0, sticky: false, model: SyncFailure::ErrorButPersisted };
     fs.set_sync_fault(Some(fault));
-    assert!(journal.sync().is_err());
+    assert!(batch_log.sync().is_err());
     fs.set_sync_fault(None);
-    assert!(journal.sync().is_err());
-    assert!(append(&journal, 3).is_err());
+    assert!(batch_log.sync().is_err());
+    assert!(append(&batch_log, 3).is_err());
 }
 
 #[test]
 fn appends_go_on_while_a_sync_flushes() {
     let fs = MemFs::new();
-    let journal = Arc::new(filled(&fs, 3));
+    let batch_log = Arc::new(filled(&fs, 3));
     let appended = Arc::new(AtomicUsize::new(0));
     let hook = {
-        let (journal, appended) = (Arc::clone(&journal), Arc::clone(&appended));
+        let (batch_log, appended) = (Arc::clone(&batch_log), Arc::clone(&appended));
         move |_: u64, op: &str, _: &str| {
             // The flush is about to run: an append that needed its lock would never end.
             if op == "flush" && appended.fetch_add(1, Ordering::SeqCst) == 0 {
-                append(&journal, 4).unwrap();
+                append(&batch_log, 4).unwrap();
             }
         }
     };
-    let before = journal.end();
+    let before = batch_log.end();
     fs.set_call_hook(Box::new(hook));
-    let durable = journal.sync().unwrap();
+    let durable = batch_log.sync().unwrap();
     fs.clear_call_hook();
     assert!(appended.load(Ordering::SeqCst) > 0);
     assert_eq!(durable, before, "a sync claims what was there when it began");
-    assert!(journal.end() > before);
+    assert!(batch_log.end() > before);
 }
 
 #[test]
 fn a_covered_sync_flushes_nothing() {
     let fs = MemFs::new();
-    let journal = filled(&fs, 3);
-    journal.sync().unwrap();
+    let batch_log = filled(&fs, 3);
+    batch_log.sync().unwrap();
     let calls = fs.calls();
-    assert_eq!(journal.sync().unwrap(), journal.end());
+    assert_eq!(batch_log.sync().unwrap(), batch_log.end());
     assert_eq!(fs.calls(), calls);
 }
 
@@ -368,21 +368,21 @@ fn whatever_sync_fails_nothing_acknowledged_is_lost() {
     for model in [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted] {
         for skip in 0.. {
             let fs = MemFs::new();
-            let journal = Journal::create(&fs, "wal", CONFIG, 1).unwrap();
+            let batch_log = BatchLog::create(&fs, "wal", CONFIG, 1).unwrap();
             fs.set_sync_fault(Some(SyncFault { path: String::new(), skip, sticky: false, model }));
             let (mut acknowledged, mut appended, mut failed) = (0, 0, false);
             for i in 1..=24u64 {
                 appended = i as usize;
-                let step = append(&journal, i).and_then(|_| match i % 5 {
-                    0 => journal.sync().map(|_| acknowledged = i as usize),
-                    2 => journal.prepare_next().map(|_| ()),
-                    3 => journal.maintain(),
+                let step = append(&batch_log, i).and_then(|_| match i % 5 {
+                    0 => batch_log.sync().map(|_| acknowledged = i as usize),
+                    2 => batch_log.prepare_next().map(|_| ()),
+                    3 => batch_log.maintain(),
                     _ => Ok(()),
                 });
                 if step.is_err() {
                     failed = true;
-                    assert!(append(&journal, i + 1).is_err(), "{model:?} {skip}: not dead");
-                    assert!(journal.sync().is_err(), "{model:?} {skip}: a sync was retried");
+                    assert!(append(&batch_log, i + 1).is_err(), "{model:?} {skip}: not dead");
+                    assert!(batch_log.sync().is_err(), "{model:?} {skip}: a sync was retried");
                     break;
                 }
             }
