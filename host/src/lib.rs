@@ -14,6 +14,7 @@ mod db;
 mod index;
 pub mod repair;
 mod table_writer;
+pub mod wal_tail;
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,

@@ -14,6 +14,7 @@ pub mod reader;
 pub(crate) mod segment;
 pub(crate) mod survey;
 pub(crate) mod tail;
+pub mod verify;
 
 pub use batch_log::{
     Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, RecoveryReport, Section,
@@ -25,3 +26,4 @@ pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;
 pub use reader::{LogReader, Next, Record};
 pub use survey::SegmentInfo;
+pub use verify::{IndexState, SegmentCheck, Verified, verify};
