@@ -7,6 +7,7 @@ use nokv_formats::walfs::{SegmentHeader, decode_index, index_file_name};
 
 use super::dump::{EndState, dump};
 use super::survey::{SegmentInfo, Surveyed, list_segments, read_segment, survey_segment};
+use super::truncate::{pending, pretend};
 use crate::error::{Error, Result};
 use crate::vfs::{IoErrorKind, Vfs, join};
 
@@ -56,22 +57,40 @@ impl Verified {
 /// What the file system says; damage is a finding.
 pub fn verify<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Verified> {
     let mut bytes = Vec::new();
-    let mut segments = Vec::new();
+    let mut surveyed = Vec::new();
+    let mut indexes = Vec::new();
     for found in list_segments(&fs, dir, ext)? {
-        let surveyed = survey_segment(&fs, &found, false, &mut bytes)?;
-        let index = index_state(&fs, dir, ext, &surveyed, &mut bytes)?;
-        let damage = surveyed.damage.as_ref().map(|d| (d.offset, d.what, d.behind));
-        let header = surveyed.header.as_ref().map(|_| ()).map_err(|m| *m);
-        segments.push(SegmentCheck { info: surveyed.info(), header, damage, index });
+        let segment = survey_segment(&fs, &found, false, &mut bytes)?;
+        indexes.push(index_state(&fs, dir, ext, &segment, &mut bytes)?);
+        surveyed.push(segment);
     }
+    // What a truncation that was interrupted removes at the next opening is not part of the log.
+    if let Some(truncation) = pending(&fs, dir)? {
+        pretend(&mut surveyed, &truncation);
+    }
+    let check = |(s, index): (&Surveyed, IndexState)| SegmentCheck {
+        info: s.info(),
+        header: s.header.as_ref().map(|_| ()).map_err(|m| *m),
+        damage: s.damage.as_ref().map(|d| (d.offset, d.what, d.behind)),
+        index,
+    };
+    let segments = surveyed.iter().zip(indexes).map(check).collect();
     let end = dump(fs, dir, ext)?.end_state().clone();
     Ok(Verified { segments, end })
 }
 
-fn index_state<V: Vfs>(fs: &V, dir: &str, ext: &str, s: &Surveyed, bytes: &mut Vec<u8>) -> Result<IndexState> {
+fn index_state<V: Vfs>(
+    fs: &V,
+    dir: &str,
+    ext: &str,
+    s: &Surveyed,
+    bytes: &mut Vec<u8>,
+) -> Result<IndexState> {
     match read_segment(fs, &join(dir, &index_file_name(s.number, ext)), bytes) {
         Ok(()) => {}
-        Err(Error::Io { source, .. }) if source.kind == IoErrorKind::NotFound => return Ok(IndexState::Absent),
+        Err(Error::Io { source, .. }) if source.kind == IoErrorKind::NotFound => {
+            return Ok(IndexState::Absent);
+        }
         Err(e) => return Err(e),
     }
     let sealed = s.header.as_ref().ok().filter(|header| SegmentHeader::is_sealed(header));

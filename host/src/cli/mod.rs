@@ -29,7 +29,7 @@ use args::{Cli, Command};
 use progress::{Progress, Unit};
 use records::source::Source;
 use records::{RecordWriter, jsonl, tsv};
-use store::{Access, Backend, Exit, Failure, Result, Store, WalEnd, Walk};
+use store::{Access, Backend, Exit, Failure, Result, Store, Walk};
 
 /// Records between two looks at the progress bar.
 const RECORDS_PER_TICK: u64 = 1024;

@@ -4,7 +4,7 @@
 //! The others take no lock and work beside a writer. Records are printed in one form by `dump` and `tail`.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
 use nokv_core::formats::walfs::Position;
@@ -37,7 +37,8 @@ fn log_failure(dir: &str, error: &Error) -> Failure {
             Failure::new(format!("the log is damaged ({what})"), place, next).with_exit(Exit::Negative)
         }
         Error::BatchTooLarge { bytes, limit, .. } => {
-            let what = format!("the record of {bytes} bytes does not fit a segment, which has room for {limit}");
+            let what =
+                format!("the record of {bytes} bytes does not fit a segment, which has room for {limit}");
             Failure::new(what, dir, "make new segments larger with --segment-bytes")
         }
         Error::InvalidArgument(what) => Failure::new(what.clone(), dir, ""),
@@ -105,7 +106,10 @@ impl<B: Backend> Session<'_, B> {
                 at.segment, at.offset
             ))?;
         }
-        let mut appender = Appender { index: args.index.unwrap_or_else(|| following(&log)), ..Appender::new(&log, args.sync) };
+        let mut appender = Appender {
+            index: args.index.unwrap_or_else(|| following(&log)),
+            ..Appender::new(&log, args.sync)
+        };
         let done = match given {
             Some(records) => records.iter().try_for_each(|r| appender.append(r).map_err(fail)),
             None => each_line(&mut io::stdin().lock(), |line| appender.append(line).map_err(fail)),
@@ -157,7 +161,8 @@ impl<B: Backend> Session<'_, B> {
                     log_index: record.log_index,
                     data: record.payload,
                 };
-                output::wal_record(self.out, &record, self.json, &mut hex).map_err(|e| Failure::output(&e))?;
+                output::wal_record(self.out, &record, self.json, &mut hex)
+                    .map_err(|e| Failure::output(&e))?;
             }
             if !args.follow {
                 let Position { segment, offset } = tail.position();
@@ -244,13 +249,13 @@ fn given_records(args: &WalAppend) -> Result<Option<Vec<Vec<u8>>>> {
 }
 
 /// Gives each line to `visit` as it comes. The last one needs no line feed.
-fn each_line(input: &mut dyn BufRead, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn each_line(input: &mut impl BufRead, mut visit: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     // A frame's length is 32 bits.
     const LINE_BYTES_MAX: u64 = u32::MAX as u64;
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|e| {
+        let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|e| {
             Failure::new(format!("the input cannot be read ({e})"), "standard input", "run the command again")
         })?;
         if read == 0 {
@@ -268,7 +273,8 @@ fn report_of(verified: &Verified) -> Json {
             IndexState::Good => "good",
             IndexState::Ignored => "ignored",
         };
-        let header = s.header.as_ref().map_or_else(|m| format!("expected {}", m.what), |()| "good".to_owned());
+        let header =
+            s.header.as_ref().map_or_else(|m| format!("expected {}", m.what), |()| "good".to_owned());
         let damage = s.damage.map_or(Json::Null, |(offset, what, behind)| {
             format!("{offset}: expected {what}; {behind} whole behind").into()
         });

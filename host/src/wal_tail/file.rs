@@ -69,8 +69,7 @@ impl<V: Vfs> FileTail<V> {
         fs.list(dir).at("list", dir)?;
         let at = Position { segment: 0, offset: HEADER_BYTES as u64 };
         let (dir, ext) = (dir.into(), ext.into());
-        let mut tail =
-            Self { fs, dir, ext, at, ordinal: 0, first_index: None, open: None, buf: Vec::new() };
+        let mut tail = Self { fs, dir, ext, at, ordinal: 0, first_index: None, open: None, buf: Vec::new() };
         if let Some(after) = after {
             tail.skip_to(after)?;
         }
@@ -251,9 +250,7 @@ fn look_at<F: VfsFile>(file: &F, path: &str, offset: u64, buf: &mut Vec<u8>) -> 
             continue;
         }
         return Ok(match frame_at(buf, 0) {
-            Found::Record(frame) => {
-                Look::Record(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + frame.payload.len())
-            }
+            Found::Record(frame) => Look::Record(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + frame.payload.len()),
             Found::End => Look::End,
             Found::Damage(m) => Look::Other(m.what),
         });
