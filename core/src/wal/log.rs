@@ -155,8 +155,14 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// A failed flush, after which the log is dead.
     pub fn sync(&self) -> Result<Position> {
-        // A log that dies of it has news for readers that wait.
-        let end = self.tail()?.sync().inspect_err(|_| self.changed())?;
+        let tail = self.tail()?;
+        let was_alive = !tail.state().is_closed();
+        let end = tail.sync().inspect_err(|_| {
+            if was_alive {
+                // Readers that wait learn that it is dead now.
+                self.changed();
+            }
+        })?;
         self.forget_sealed();
         Ok(end)
     }

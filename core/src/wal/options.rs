@@ -28,7 +28,7 @@ pub type MarkerValidator = Arc<dyn Fn(u32) -> core::result::Result<(), String> +
 pub type RotationHook = Arc<dyn Fn(u32) + Send + Sync>;
 
 /// Hears that readers may find something new: records, a commit, the end. No lock is held: it may call back into the
-/// log.
+/// log, but an append calls it again.
 pub type ChangeHook = Arc<dyn Fn() + Send + Sync>;
 
 /// How to open a [`Log`](super::Log). Name what you want and take the rest from [`LogOptions::default`].
