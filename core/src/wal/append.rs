@@ -66,24 +66,28 @@ impl<V: Vfs> Log<V> {
         positions: &mut Vec<Position>,
     ) -> Result<()> {
         let tail = self.tail()?;
-        let mut state = tail.state();
         let mut bytes = 0;
-        let mut failed = None;
-        for (payload, index) in records {
-            match self.place(tail, state, payload, index) {
-                Ok((next, position)) => {
-                    state = next;
-                    positions.push(position);
-                    bytes += frame_len(payload.len()).unwrap_or(0) as u64;
-                }
-                Err(e) => {
-                    failed = Some(e);
-                    break;
-                }
-            }
-        }
+        let placed = self.place_all(tail, records, positions, &mut bytes);
+        // No lock is held here: the hook may call back.
         self.appended(tail, bytes)?;
-        failed.map_or(Ok(()), Err)
+        placed
+    }
+
+    fn place_all<'a>(
+        &self,
+        tail: &Tail<V>,
+        records: impl IntoIterator<Item = (&'a [u8], u64)>,
+        positions: &mut Vec<Position>,
+        bytes: &mut u64,
+    ) -> Result<()> {
+        let mut state = tail.state();
+        for (payload, index) in records {
+            let (next, position) = self.place(tail, state, payload, index)?;
+            state = next;
+            positions.push(position);
+            *bytes += frame_len(payload.len()).unwrap_or(0) as u64;
+        }
+        Ok(())
     }
 
     /// What follows an append, with no lock held: the rotation hook, and a sync where the options ask for one.
