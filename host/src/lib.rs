@@ -14,6 +14,7 @@ mod db;
 mod index;
 pub mod repair;
 mod table_writer;
+mod wal_cleaner;
 pub mod wal_tail;
 
 pub use db::{
@@ -31,3 +32,4 @@ pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
 pub use table_writer::TableWriter;
+pub use wal_cleaner::CleanerGuard;

@@ -30,6 +30,14 @@ const _: () = assert!(PAGE_ENTRIES == u64::BITS as u64);
 type Shard = BTreeMap<u64, Box<Page>>;
 
 /// See the module.
+///
+/// ```
+/// use nokv_core::wal::{Position, ShardedIndex};
+/// let index = ShardedIndex::new();
+/// index.set(7, Position { segment: 1, offset: 64 });
+/// assert_eq!(index.get(7), Some(Position { segment: 1, offset: 64 }));
+/// assert_eq!(index.delete_range(0, u64::MAX), 1);
+/// ```
 #[derive(Default)]
 pub struct ShardedIndex {
     shards: [RwLock<Shard>; SHARDS],

@@ -46,6 +46,23 @@ pub(crate) enum Mode<V: Vfs> {
 }
 
 /// A log. See the module.
+///
+/// ```
+/// use nokv_core::wal::{Log, LogOptions, Next};
+/// use nokv_core::{Result, Vfs};
+///
+/// fn copy_behind(fs: impl Vfs, index: u64) -> Result<Vec<Vec<u8>>> {
+///     let log = Log::open(fs, "wal", LogOptions::default())?;
+///     log.append(b"a record", index + 1)?;
+///     log.sync()?;
+///     let mut reader = log.reader_from(log.position_for_index(index + 1)?);
+///     let mut records = Vec::new();
+///     while let Next::Record(record) = reader.next()? {
+///         records.push(record.payload.to_vec());
+///     }
+///     Ok(records)
+/// }
+/// ```
 pub struct Log<V: Vfs> {
     pub(crate) fs: V,
     pub(crate) dir: String,

@@ -5,7 +5,8 @@
 //!
 //! Lock order: `Tail::flush`, then `Tail::state`, then `Tail::next`, then a segment's header. Only `flush` is
 //! held across a sync, and only syncers and sealers take it; `next` is held while a segment is made. A truncation
-//! holds the first three to its end.
+//! holds the first three to its end. Locks of readers, log indexes, commit position and deletion queue are taken
+//! behind these, none while another is held, but for the readers' places behind the list of readers.
 
 mod append;
 mod backup;

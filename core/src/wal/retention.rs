@@ -13,7 +13,16 @@ use super::survey::SegmentInfo;
 use crate::error::{Error, IoContext, Result};
 use crate::vfs::Vfs;
 
-/// Which segments a log may lose. Both limits are of "or" kind: a segment goes if it is too old, or one too many.
+/// Which segments a log may lose.
+///
+/// ```
+/// use nokv_core::wal::{LogOptions, Retention};
+/// let retention = Retention { enabled: true, max_age_ms: 3_600_000, min_segments: 2, max_segments: 100 };
+/// let options = LogOptions { retention, ..LogOptions::default() };
+/// # assert_eq!(options.retention.max_segments, 100);
+/// ```
+///
+/// Both limits are of "or" kind: a segment goes if it is too old, or one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {
     /// Mark segments at all?

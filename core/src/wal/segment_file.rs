@@ -31,6 +31,23 @@ use crate::sync::Mutex;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
 
 /// See the module.
+///
+/// ```
+/// use nokv_core::wal::{LogOptions, SegmentFile};
+/// use nokv_core::{Error, Result, Vfs};
+///
+/// /// Gives how many of the records fit segment 1.
+/// fn fill(fs: impl Vfs, records: &[&[u8]]) -> Result<usize> {
+///     let segment = SegmentFile::open(fs, "wal", 1, &LogOptions::default())?;
+///     let written = segment.write_batch(records, &vec![0; records.len()], &mut Vec::new());
+///     segment.close()?;
+///     match written {
+///         Ok(()) => Ok(records.len()),
+///         Err(Error::SegmentFull { written, .. }) => Ok(written),
+///         Err(e) => Err(e),
+///     }
+/// }
+/// ```
 pub struct SegmentFile<V: Vfs> {
     pub(super) fs: V,
     config: Config,
