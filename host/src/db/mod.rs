@@ -35,7 +35,7 @@ pub use api::CoreApi;
 pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
-pub use options::Options;
+pub use options::{OPTION_FIELDS, OptionField, Options};
 pub use stats::{Health, Stats};
 pub use transaction::Transaction;
 
