@@ -20,7 +20,7 @@ use nokv_formats::walfs::{
 
 pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
 
-use super::log::fresh;
+use super::open::fresh;
 use super::segment::make_dir;
 use super::survey::SegmentInfo;
 use super::tail::{Config, State, Tail};
