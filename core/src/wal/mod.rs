@@ -8,6 +8,7 @@
 
 pub mod batch_log;
 pub mod dump;
+pub mod journal;
 pub mod log;
 pub mod reader;
 pub(crate) mod segment;
@@ -19,6 +20,7 @@ pub use batch_log::{
     replay_read_only,
 };
 pub use dump::{Dump, DumpRecord, EndState, dump};
+pub use journal::{Journal, SyncMode};
 pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;
 pub use reader::{LogReader, Next, Record};
