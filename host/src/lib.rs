@@ -18,7 +18,7 @@ mod table_writer;
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
     IterOptions, OPTION_FIELDS, OptionField, Options, Snapshot, Stats, Transaction, WriteOptions,
-    split_internal_key,
+    WriteSnapshot, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

@@ -29,6 +29,7 @@ mod reads;
 mod signals;
 mod stats;
 mod transaction;
+mod write_counters;
 mod writes;
 
 pub use api::CoreApi;
@@ -38,6 +39,7 @@ pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, spli
 pub use options::{OPTION_FIELDS, OptionField, Options};
 pub use stats::{Health, Stats};
 pub use transaction::Transaction;
+pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
@@ -140,6 +142,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         self.engine.stop_merges();
         self.signals.bump();
+        self.queue.stop_waiting();
         let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
@@ -227,8 +230,11 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
         let signals = Arc::new(HostSignals::new(options.background_bytes_per_second));
-        let environment =
-            Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
+        let environment = Environment {
+            clock: clock.clone(),
+            heat: Arc::new(NoHeat),
+            signals: signals.clone() as Arc<dyn Signals>,
+        };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
         let workers = if options.read_only {
             None
@@ -249,7 +255,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             inner: Arc::new(Inner {
                 engine,
                 signals,
-                queue: CommitQueue::new(),
+                queue: CommitQueue::new(options.to_queue(), clock),
                 workers,
                 options,
                 closing: AtomicBool::new(false),

@@ -6,6 +6,7 @@ use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
 use super::Options;
+use crate::db::commit::QueueOptions;
 
 impl Options {
     /// Checks every field.
@@ -68,6 +69,16 @@ impl Options {
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
+        }
+    }
+
+    pub(crate) fn to_queue(&self) -> QueueOptions {
+        QueueOptions {
+            batch_count_max: self.max_batch_count,
+            batch_bytes_max: self.max_batch_bytes,
+            record_batches_max: self.write_batch_max_count,
+            record_bytes_max: self.write_batch_max_bytes,
+            wait: self.write_batch_wait,
         }
     }
 
