@@ -91,10 +91,7 @@ fn region() -> impl Strategy<Value = RegionMeta> {
             start_key,
             end_key,
             epoch: RegionEpoch { version, conf_version },
-            peers: peers
-                .into_iter()
-                .map(|(store_id, peer_id)| RegionPeer { store_id, peer_id })
-                .collect(),
+            peers: peers.into_iter().map(|(store_id, peer_id)| RegionPeer { store_id, peer_id }).collect(),
             state,
         },
     )
@@ -256,7 +253,8 @@ fn a_region_in_an_unknown_state_or_with_a_lying_count_is_malformed() {
 #[test]
 fn an_unknown_edit_is_an_error_that_names_the_format() {
     let mut out = Vec::new();
-    Group { db_id: 1, number: 0, durable: 0, edits: alloc::vec![Edit::RegionRemove { id: 1 }] }.encode(&mut out);
+    Group { db_id: 1, number: 0, durable: 0, edits: alloc::vec![Edit::RegionRemove { id: 1 }] }
+        .encode(&mut out);
     let (data, _) = decode_frame(&out).unwrap();
     let mut data = data.to_vec();
     data[GROUP_HEADER_BYTES] = 18;
