@@ -23,8 +23,8 @@ pub(crate) mod tail;
 mod truncate;
 
 pub use batch_log::{
-    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, RecoveryReport, Section,
-    replay_read_only,
+    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, GroupSpan, LogSnapshot, RecordCounts,
+    RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
 pub use dump::{Dump, DumpRecord, EndState, dump};
 pub use journal::{Journal, SyncMode};
