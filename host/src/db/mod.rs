@@ -36,7 +36,15 @@ pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
 pub use options::{OPTION_FIELDS, OptionField, Options};
-pub use stats::{Health, Stats};
+pub use stats::{
+    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot, FlushStages,
+    FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes, LsmLevelStats,
+    LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot, RaftStatsSnapshot,
+    RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot, RingSnapshot, SegmentBytes,
+    SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot, TransportSnapshot,
+    ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot,
+    WriteStatsSnapshot,
+};
 pub use transaction::Transaction;
 
 use background::{WorkerOptions, Workers};
@@ -116,6 +124,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     queue: CommitQueue<I>,
     workers: Option<Workers>,
     options: Options,
+    stats: stats::HostStats,
     closing: AtomicBool,
     /// Held by calls that change the database; taken whole by a close.
     gate: RwLock<()>,
@@ -252,6 +261,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 queue: CommitQueue::new(),
                 workers,
                 options,
+                stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
                 gate: RwLock::new(()),
                 close_result: parking_lot::Mutex::new(None),
