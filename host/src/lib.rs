@@ -12,6 +12,8 @@
 pub mod cli;
 mod db;
 mod index;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod repair;
 mod table_writer;
 
