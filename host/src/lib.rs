@@ -16,6 +16,7 @@ mod index;
 pub mod metrics;
 pub mod repair;
 mod table_writer;
+pub mod wal_tail;
 
 /// Statistics: what [`Db::stats`] gives.
 pub mod stats {

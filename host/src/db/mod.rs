@@ -110,6 +110,12 @@ struct SystemClock {
     start: std::time::Instant,
 }
 
+/// The system's clock, for a log without a database.
+#[cfg(feature = "cli")]
+pub(crate) fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock { start: std::time::Instant::now() })
+}
+
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
