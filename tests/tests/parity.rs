@@ -38,7 +38,8 @@ fn sections(page: &str) -> BTreeMap<String, Vec<Row>> {
             continue;
         }
         let (Some(section), Some(row)) = (&current, line.strip_prefix("| `")) else { continue };
-        let cells: Vec<String> = row.replace("\\|", "\u{1}").split('|').map(|c| c.replace('\u{1}', "|")).collect();
+        let cells: Vec<String> =
+            row.replace("\\|", "\u{1}").split('|').map(|c| c.replace('\u{1}', "|")).collect();
         assert_eq!(cells.len(), 5, "four cells: {line}");
         let cell = |n: usize| cells[n].trim().to_owned();
         let original = cell(0).trim_end_matches('`').to_owned();
@@ -112,7 +113,9 @@ fn every_name_of_the_original_has_a_row() {
     let page = page();
     let missing: Vec<String> = names()
         .into_iter()
-        .filter(|(section, name)| !page.get(section).is_some_and(|rows| rows.iter().any(|r| r.original == *name)))
+        .filter(|(section, name)| {
+            !page.get(section).is_some_and(|rows| rows.iter().any(|r| r.original == *name))
+        })
         .map(|(section, name)| format!("{section}: {name}"))
         .collect();
     assert!(missing.is_empty(), "{} without a row:\n{}", missing.len(), missing.join("\n"));
@@ -144,7 +147,10 @@ fn options_are_called_what_the_table_says() {
     let page = page();
     let rows = &page["options"];
     for field in nokv::OPTION_FIELDS.iter().filter(|f| !f.original.is_empty()) {
-        let row = rows.iter().find(|r| r.original == field.original).unwrap_or_else(|| panic!("{}", field.original));
+        let row = rows
+            .iter()
+            .find(|r| r.original == field.original)
+            .unwrap_or_else(|| panic!("{}", field.original));
         assert_eq!(ticked(&row.here).first(), Some(&field.name), "{}", field.original);
     }
 }
@@ -154,7 +160,12 @@ fn the_scanner_knows_tests_from_other_functions() {
     let tests = tests();
     assert!(tests.contains("parity::the_scanner_knows_tests_from_other_functions"));
     assert!(!tests.contains("parity::ticked"));
-    let rows = sections("## A b\n| original | here | note | test |\n|---|---|---|---|\n| `X.y` | `x` | a \\| b | `t::u` |\n");
+    let rows = sections(
+        "## A b\n| original | here | note | test |\n|---|---|---|---|\n| `X.y` | `x` | a \\| b | `t::u` |\n",
+    );
     let row = &rows["a b"][0];
-    assert_eq!((row.original.as_str(), row.note.as_str(), ticked(&row.tests)), ("X.y", "a | b", vec!["t::u"]));
+    assert_eq!(
+        (row.original.as_str(), row.note.as_str(), ticked(&row.tests)),
+        ("X.y", "a | b", vec!["t::u"])
+    );
 }
