@@ -29,6 +29,8 @@ mod reads;
 mod signals;
 mod stats;
 mod transaction;
+mod wal;
+mod watchdog;
 mod writes;
 
 pub use api::CoreApi;
@@ -38,6 +40,7 @@ pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, spli
 pub use options::{OPTION_FIELDS, OptionField, Options};
 pub use stats::{Health, Stats};
 pub use transaction::Transaction;
+pub use wal::Wal;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
@@ -238,6 +241,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
                 gc_ratio: options.value_log_gc_discard_ratio,
+                watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)

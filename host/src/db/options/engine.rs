@@ -68,6 +68,7 @@ impl Options {
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
+            watchdog: self.to_watchdog(),
         }
     }
 
