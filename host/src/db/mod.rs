@@ -30,6 +30,8 @@ mod signals;
 mod stats;
 mod transaction;
 mod write_counters;
+mod wal;
+mod watchdog;
 mod writes;
 
 pub use api::CoreApi;
@@ -48,6 +50,7 @@ pub use stats::{
 };
 pub use transaction::Transaction;
 pub use write_counters::WriteSnapshot;
+pub use wal::Wal;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
@@ -259,6 +262,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
                 gc_ratio: options.value_log_gc_discard_ratio,
+                watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)
