@@ -17,8 +17,8 @@ mod table_writer;
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, Options, Snapshot, Stats, Transaction, WriteOptions,
-    WriteSnapshot, split_internal_key,
+    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, Snapshot, Stats, Transaction, WriteOptions,
+    WriteSnapshot, options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

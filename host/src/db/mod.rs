@@ -36,7 +36,7 @@ pub use api::CoreApi;
 pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
-pub use options::{OPTION_FIELDS, OptionField, Options};
+pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
 pub use stats::{Health, Stats};
 pub use transaction::Transaction;
 pub use write_counters::WriteSnapshot;
@@ -210,7 +210,9 @@ impl<V: Vfs> Db<V> {
     /// As [`Db::open`].
     pub fn open_on(fs: V, options: Options) -> Result<Self> {
         if options.mem_table_engine == MemTableEngine::None {
-            return Err(Error::InvalidArgument("no memtable index is compiled in".to_string()));
+            return Err(Error::InvalidArgument(
+                "mem_table_engine is none: no memtable index is compiled in".to_string(),
+            ));
         }
         let engine = options.mem_table_engine;
         Self::open_with(fs, engine, options)
