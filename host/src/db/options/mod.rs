@@ -137,7 +137,7 @@ options! {
     mem_table_engine: MemTableEngine = MemTableEngine::default(), "MemTableEngine";
     /// Sealed memtables at which writers wait. At least 1.
     sealed_mem_tables_max: usize = 3, "";
-    /// Size of a log segment, in bytes, between 256 KiB and 4 GiB.
+    /// Size of a log segment, in bytes: at least 256 KiB, below 4 GiB.
     wal_segment_bytes: u64 = 64 << 20, "";
     /// What `WriteOptions::sync` `None` means: does a write survive power loss when it returns?
     sync_writes: bool = false, "SyncWrites";
