@@ -12,13 +12,28 @@
 pub mod cli;
 mod db;
 mod index;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod repair;
 mod table_writer;
 
+/// Statistics: what [`Db::stats`] gives.
+pub mod stats {
+    pub use crate::db::{
+        CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+        FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+        LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics,
+        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
+        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
+    };
+}
+
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, Snapshot, Stats, Transaction, WriteOptions,
-    WriteSnapshot, options_page, split_internal_key,
+    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, RegionMetrics, Snapshot, StatsCollector,
+    StatsSnapshot, Transaction, WriteOptions, WriteSnapshot, options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

@@ -37,7 +37,15 @@ pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
 pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
-pub use stats::{Health, Stats};
+pub use stats::{
+    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+    FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+    LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
+    RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
+    TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
+    WalStatsSnapshot, WriteStatsSnapshot,
+};
 pub use transaction::Transaction;
 pub use write_counters::WriteSnapshot;
 
@@ -118,6 +126,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     queue: CommitQueue<I>,
     workers: Option<Workers>,
     options: Options,
+    stats: stats::HostStats,
     closing: AtomicBool,
     /// Held by calls that change the database; taken whole by a close.
     gate: RwLock<()>,
@@ -261,6 +270,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 queue: CommitQueue::new(options.to_queue(), clock),
                 workers,
                 options,
+                stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
                 gate: RwLock::new(()),
                 close_result: parking_lot::Mutex::new(None),
