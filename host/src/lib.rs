@@ -33,8 +33,8 @@ pub mod stats {
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, Options, RegionMetrics, Snapshot, StatsCollector, StatsSnapshot,
-    Transaction, Wal, WriteOptions, WriteSnapshot, split_internal_key,
+    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, RegionMetrics, Snapshot, StatsCollector,
+    StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot, options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;
