@@ -33,8 +33,8 @@ mod truncate;
 pub mod verify;
 
 pub use batch_log::{
-    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, RecoveryReport, Section,
-    replay_read_only,
+    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, GroupSpan, LogSnapshot, RecordCounts,
+    RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
 pub use decoder::{NoopDecoder, RecordDecoder};
 pub use dump::{Dump, DumpRecord, EndState, dump};

@@ -172,7 +172,7 @@ impl Backend for Files {
             Err(error) => not_a_database(dir).map_or(Ok(Err(error)), Err)?,
         };
         let report = opened.and_then(|db| {
-            let total = db.stats().levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
+            let total = db.stats().table_bytes();
             let mut done = 0;
             let report = db.engine().check(&mut |bytes| {
                 done += bytes;
@@ -354,7 +354,7 @@ impl Store for FileStore {
     }
 
     fn entries_about(&self) -> Option<u64> {
-        Some(self.db.stats().entries)
+        u64::try_from(self.db.stats().entries).ok()
     }
 
     fn sync(&self) -> Result<()> {
@@ -445,12 +445,11 @@ impl Store for FileStore {
         let fail = |e: Error| self.fail(&e);
         let size = || {
             let stats = self.db.stats();
-            let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
-            (tables, stats.value_log_bytes)
+            (stats.table_bytes(), stats.engine.space.value_log_bytes)
         };
         self.db.flush().map_err(fail)?;
         let before = size();
-        let measure = || self.db.stats().compaction_read_bytes;
+        let measure = || self.db.stats().counter("compaction_read_bytes");
         watch(progress, before.0, measure, || {
             self.db.cfs().iter().try_for_each(|(_, cf)| self.db.compact_range(*cf, None, None))
         })
@@ -481,8 +480,7 @@ impl Store for FileStore {
     fn checkpoint(&self, to: &Path, progress: &Progress) -> Result<Json> {
         let target = text_of(to)?;
         let stats = self.db.stats();
-        let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
-        let total = tables + stats.value_log_bytes;
+        let total = stats.table_bytes() + stats.engine.space.value_log_bytes;
         let made = watch(progress, total, || bytes_below(to), || self.db.checkpoint(target));
         let seq = made.map_err(|error| match error {
             Error::InvalidArgument(what) => {
