@@ -16,3 +16,5 @@ pub const MANIFEST: u16 = 1;
 pub const CURRENT: u16 = 1;
 /// Value-log segment.
 pub const VALUE_LOG: u32 = 1;
+/// Record of the operation journal.
+pub const JOURNAL: u8 = 1;

@@ -25,7 +25,7 @@ pub fn options(dir: &str) -> Options {
     options.block_bytes = 512;
     options.level_base_bytes = 64 << 20;
     options.level0_compaction_tables = 100;
-    options.level0_slowdown_tables = 100;
+    options.num_level_zero_tables = 100;
     options.level0_stop_tables = 200;
     options.value_threshold_bytes = 256;
     options.value_log_segment_bytes = 64 << 10;

@@ -14,6 +14,7 @@ pub mod batch_log;
 mod decoder;
 pub mod dump;
 mod index;
+pub mod journal;
 pub mod log;
 mod lookup;
 mod open;
@@ -21,6 +22,7 @@ mod options;
 mod read;
 pub mod reader;
 mod readers;
+pub mod record_log;
 mod retention;
 pub(crate) mod segment;
 mod segment_file;
@@ -28,20 +30,24 @@ mod segment_reader;
 pub(crate) mod survey;
 pub(crate) mod tail;
 mod truncate;
+pub mod verify;
 
 pub use batch_log::{
-    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, RecoveryReport, Section,
-    replay_read_only,
+    Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, GroupSpan, LogSnapshot, RecordCounts,
+    RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
 pub use decoder::{NoopDecoder, RecordDecoder};
 pub use dump::{Dump, DumpRecord, EndState, dump};
 pub use index::ShardedIndex;
+pub use journal::{Journal, SyncMode};
 pub use log::{Log, OpenReport};
 pub use nokv_formats::walfs::IndexEntry;
 pub use nokv_formats::walfs::Position;
 pub use options::{LogOptions, MarkerValidator, OnDamage, RotationHook};
 pub use reader::{LogReader, Next, Record};
+pub use record_log::RecordLog;
 pub use retention::{Cleaned, Retention};
 pub use segment_file::SegmentFile;
 pub use segment_reader::SegmentReader;
 pub use survey::SegmentInfo;
+pub use verify::{IndexState, SegmentCheck, Verified, verify};

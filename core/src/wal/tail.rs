@@ -18,6 +18,7 @@ use nokv_formats::walfs::{
     segment_file_name,
 };
 
+use super::batch_log::Tally;
 use super::segment::{Segment, Shape};
 use super::survey::{SegmentInfo, read_segment};
 use crate::clock::Clock;
@@ -93,6 +94,8 @@ pub(crate) struct State<V: Vfs> {
     pub frame: Vec<u8>,
     /// Number of the next record, for a log that numbers its records.
     pub record_no: u64,
+    /// What its records hold, for a log that counts that.
+    pub tally: Tally,
     dead: Option<Error>,
     closed: bool,
 }
@@ -202,6 +205,7 @@ impl<V: Vfs> Tail<V> {
                 settled,
                 frame: Vec::new(),
                 record_no: 1,
+                tally: Tally::default(),
                 dead: None,
                 closed: false,
             }),

@@ -77,8 +77,8 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.manifest_rewrite_threshold_bytes = pick(course, &[0, 4 << 10, 64 << 10]);
     options.value_threshold_bytes = pick(course, &[0, 1, 64, 512, 2048]);
     options.value_log_segment_bytes = pick(course, &[64 << 10, 128 << 10, 512 << 10]);
-    options.value_log_buckets = pick(course, &[1, 2, 4]);
-    options.value_log_hot_buckets = u16::from(options.value_log_buckets > 1 && one_in(course, 3));
+    options.value_log_bucket_count = pick(course, &[1, 2, 4]);
+    options.value_log_hot_bucket_count = u16::from(options.value_log_bucket_count > 1 && one_in(course, 3));
     options.value_log_gc_interval =
         pick(course, &[Duration::ZERO, Duration::ZERO, Duration::from_millis(30)]);
     options.value_log_gc_discard_ratio = pick(course, &[0.1, 0.5, 0.9]);
@@ -89,11 +89,11 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.block_cache_bytes = pick(course, &[0, 16 << 10, 1 << 20]);
     options.open_files_max = pick(course, &[1, 4, 64]);
     options.level0_compaction_tables = pick(course, &[1, 2, 4]);
-    options.level0_slowdown_tables = pick(course, &[4, 8, 12]);
-    options.level0_stop_tables = options.level0_slowdown_tables + pick(course, &[0, 4, 12]);
+    options.num_level_zero_tables = pick(course, &[4, 8, 12]);
+    options.level0_stop_tables = options.num_level_zero_tables + pick(course, &[0, 4, 12]);
     options.level_base_bytes = pick(course, &[1 << 10, 8 << 10, 64 << 10]);
     options.level_multiplier = pick(course, &[2, 3, 10]);
-    options.compactors = pick(course, &[1, 2, 3]);
+    options.num_compactors = pick(course, &[1, 2, 3]);
     options
 }
 

@@ -18,7 +18,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             options.wal_segment_bytes,
             options.value_threshold_bytes,
             options.value_log_segment_bytes,
-            options.value_log_buckets,
+            options.value_log_bucket_count,
             options.value_log_gc_interval,
             options.block_bytes,
             options.bloom_bits_per_key,
@@ -29,7 +29,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             options.level0_compaction_tables,
             options.level_base_bytes,
             options.level_multiplier,
-            options.compactors,
+            options.num_compactors,
         );
         let index = (self.setup.index)(&options);
         let db = Db::open_with(self.setup.fs.clone(), index, options).expect("open");
