@@ -331,3 +331,25 @@ fn with_sync_every_write_a_record_survives_a_power_cut() {
         assert_eq!(open(&after).info().entries, survive);
     }
 }
+
+#[test]
+fn syncs_beside_a_seal_leave_the_sealed_header_as_it_is() {
+    for round in 0..200 {
+        let fs = MemFs::new();
+        let segment = filled(&fs, 3);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..3).for_each(|_| segment.sync().unwrap()));
+            }
+            scope.spawn(|| {
+                segment.write(&payload(4), 13).unwrap();
+                segment.seal().unwrap();
+            });
+        });
+        let header = segment.header();
+        assert!(header.is_sealed() && header.entry_count == 4, "round {round}: {header:?}");
+        assert_eq!(header.write_offset, 64 + 4 * 104, "round {round}");
+        drop(segment);
+        assert_eq!(read(&open(&fs)), [10, 11, 12, 13]);
+    }
+}

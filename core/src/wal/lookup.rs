@@ -89,7 +89,7 @@ impl<V: Vfs> Log<V> {
     }
 
     /// Positions by log index that are in memory: all of them, unless [`LogOptions::log_index`] is off or segments
-    /// were cleared. What is missing there is looked up in the files.
+    /// were cleared. What is missing there is looked up in the files; what a caller puts there is believed.
     ///
     /// [`LogOptions::log_index`]: super::LogOptions::log_index
     pub const fn log_index(&self) -> &ShardedIndex {

@@ -4,7 +4,8 @@
 //! open for writing. A lock file beside the segment keeps out a second writer. Invariants
 //! 1. Frames, header, recovery and index file are those of the log.
 //! 2. Records have consecutive log indexes from the first one on, or none has one.
-//! 3. After a failed write or sync the segment is dead until it is opened again.
+//! 3. One thread at a time syncs, seals or truncates (`flush`, taken before `state`): headers are stored in order.
+//! 4. After a failed write or sync the segment is dead until it is opened again.
 //!
 //! Truncation: header (active, write offset at the cut), durable; a zero head at the cut, durable: from here on
 //! opening finds the new end, and clears the rest as the torn tail that it is; zeros behind it, durable.
@@ -56,6 +57,7 @@ pub struct SegmentFile<V: Vfs> {
     sync_every_write: bool,
     read_only: bool,
     pub(super) readers: Readers,
+    flush: Mutex<()>,
     state: Mutex<State<V>>,
     lock: Mutex<Option<V::Lock>>,
 }
@@ -117,6 +119,7 @@ impl<V: Vfs> SegmentFile<V> {
             sync_every_write: options.sync_every_write,
             read_only: options.read_only,
             readers: Readers::default(),
+            flush: Mutex::new(()),
             state: Mutex::new(state),
             lock: Mutex::new(lock),
         };
@@ -259,6 +262,7 @@ impl<V: Vfs> SegmentFile<V> {
     /// # Errors
     /// A failed flush, after which the segment is dead.
     pub fn sync(&self) -> Result<()> {
+        let _one_at_a_time = self.flush.lock();
         let open = {
             let state = self.state.lock();
             state.alive()?;
@@ -281,16 +285,20 @@ impl<V: Vfs> SegmentFile<V> {
     /// # Errors
     /// As [`SegmentFile::sync`].
     pub fn seal(&self) -> Result<()> {
-        let mut state = self.state.lock();
-        state.alive()?;
-        let Some(open) = state.open.take() else { return Ok(()) };
-        let sealed = open.segment.seal(open.end, open.entries, self.config.now_ns());
-        if let Err(e) = sealed {
-            state.dead = Some(e.clone());
-            return Err(e);
+        let _one_at_a_time = self.flush.lock();
+        let open = {
+            let mut state = self.state.lock();
+            state.alive()?;
+            self.writable()?;
+            // From here on writes are refused.
+            state.open.take()
+        };
+        let Some(open) = open else { return Ok(()) };
+        self.poison(open.segment.seal(open.end, open.entries, self.config.now_ns()))?;
+        {
+            let mut state = self.state.lock();
+            (state.info, state.header) = (open.info(), open.segment.header());
         }
-        (state.info, state.header) = (open.info(), open.segment.header());
-        drop(state);
         // It can be made again from the records at any time: failing to write it loses nothing.
         let _ = write_index(&self.fs, &self.config, self.number);
         Ok(())
@@ -302,6 +310,7 @@ impl<V: Vfs> SegmentFile<V> {
     /// [`Error::IndexTruncated`] and [`Error::IndexNotYet`] if the segment has no such record,
     /// [`Error::ReadersBehind`]: these change nothing. A failed write or sync.
     pub fn truncate_to(&self, log_index: u64) -> Result<()> {
+        let _one_at_a_time = self.flush.lock();
         let mut state = self.state.lock();
         state.alive()?;
         self.writable()?;
