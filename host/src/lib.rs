@@ -22,11 +22,11 @@ pub mod stats {
     pub use crate::db::{
         CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
         FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
-        LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
-        RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
-        RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
-        TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
-        WalStatsSnapshot, WriteStatsSnapshot,
+        LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics,
+        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
+        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
     };
 }
 

@@ -24,9 +24,7 @@ use super::store::{
     WalRecord, Walk,
 };
 use crate::metrics::{self, MetricsOptions, MetricsServer, ServeError};
-use crate::{
-    CfId, Db, Error, IterOptions, OpenReport, Options, Seq, WriteBatch, WriteOptions, repair,
-};
+use crate::{CfId, Db, Error, IterOptions, OpenReport, Options, Seq, WriteBatch, WriteOptions, repair};
 
 /// `nokv compact` collects value-log segments with at least this share of dead bytes.
 const COMPACT_DISCARD_RATIO: f64 = 0.1;
@@ -138,7 +136,9 @@ fn failure(dir: &str, error: &Error) -> Failure {
         }
         Error::Locked { file, pid } => {
             let kill = pid.map_or_else(String::new, |pid| format!(" (kill {pid})"));
-            let next = format!("wait until it ends, or stop it{kill}; stats, manifest, vlog and regions work beside it");
+            let next = format!(
+                "wait until it ends, or stop it{kill}; stats, manifest, vlog and regions work beside it"
+            );
             Failure::new(format!("{} has the database open", holder(*pid)), file.clone(), next)
         }
         Error::ReadOnly(_) | Error::OutcomeUnknown(_) => {
@@ -467,7 +467,9 @@ impl Store for FileStore {
     fn serve(&self, addr: &str, options: MetricsOptions) -> Result<MetricsServer> {
         metrics::serve_with(&self.db, addr, options).map_err(|error| {
             let next = match &error {
-                ServeError::NotLoopback(_) => "use 127.0.0.1, or add --metrics-allow-remote: there is no password",
+                ServeError::NotLoopback(_) => {
+                    "use 127.0.0.1, or add --metrics-allow-remote: there is no password"
+                }
                 ServeError::Listen { .. } => "use another port; 0 takes a free one",
                 _ => "use HOST:PORT, or PORT for 127.0.0.1",
             };

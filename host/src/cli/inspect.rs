@@ -50,7 +50,8 @@ impl<B: Backend> Session<'_, B> {
                 let mut vars = endpoint.ask()?;
                 let process = part(&mut vars, PROCESS_KEY);
                 let of = |name: &str| process.get(name).map_or_else(String::new, Json::to_string);
-                let source = format!("{endpoint} (process {}, nokv {})", of("pid"), of("version").trim_matches('"'));
+                let source =
+                    format!("{endpoint} (process {}, nokv {})", of("pid"), of("version").trim_matches('"'));
                 (part(&mut vars, STATS_KEY), part(&mut vars, HEALTH_KEY), source)
             }
             None => {
@@ -94,7 +95,9 @@ impl<B: Backend> Session<'_, B> {
         let lines = screen::lines(&answer, now());
         let is_empty = lines.iter().all(|line| line.is_empty() || line.starts_with("all 0"));
         if is_empty {
-            return self.print(&["no hot keys: nothing was touched, or hot rings are off (hot_ring_enabled)".to_owned()]);
+            return self.print(&[
+                "no hot keys: nothing was touched, or hot rings are off (hot_ring_enabled)".to_owned(),
+            ]);
         }
         self.print(&lines)
     }
@@ -102,7 +105,8 @@ impl<B: Backend> Session<'_, B> {
     /// Who keeps old files and entries from going.
     pub(super) fn pins(&mut self, dir: Option<&Path>, args: &RemoteArgs) -> Result<()> {
         let mut vars = self.running(dir, args, "snapshots and iterators live in memory")?;
-        let pins = vars.get_mut(STATS_KEY).and_then(|s| s.get_mut("engine")).map_or(Json::Null, |e| part(e, "pins"));
+        let pins =
+            vars.get_mut(STATS_KEY).and_then(|s| s.get_mut("engine")).map_or(Json::Null, |e| part(e, "pins"));
         if self.json {
             return self.answer(&pins);
         }
@@ -117,7 +121,8 @@ impl<B: Backend> Session<'_, B> {
             Some(url) => Endpoint::parse(url)?.ask(),
             None => {
                 let place = dir.map_or_else(|| "command line".to_owned(), |dir| dir.display().to_string());
-                let next = "ask the running process with --expvar URL (it serves metrics with --metrics-addr)";
+                let next =
+                    "ask the running process with --expvar URL (it serves metrics with --metrics-addr)";
                 Err(Failure::new(format!("{why} and not in files"), place, next))
             }
         }

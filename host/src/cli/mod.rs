@@ -153,7 +153,9 @@ impl<B: Backend> Session<'_, B> {
                 self.notes(&report.notes)
             }
             // They need none: see `run`.
-            Command::Wal(_) | Command::Stats(_) | Command::Hot(_) | Command::Pins(_) | Command::Top(_) => Ok(()),
+            Command::Wal(_) | Command::Stats(_) | Command::Hot(_) | Command::Pins(_) | Command::Top(_) => {
+                Ok(())
+            }
         }
     }
 

@@ -77,10 +77,15 @@ fn section(page: &mut String, command: &Command, path: &str) {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim();
     let _ = write!(page, "\n## {path}\n\n{}\n\n```text\n{usage}\n```\n\n", about(command));
-    let own = || command.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set() && arg.get_id() != "help");
+    let own = || {
+        command
+            .get_arguments()
+            .filter(|arg| !arg.is_global_set() && !arg.is_hide_set() && arg.get_id() != "help")
+    };
     table(page, "", own());
     for arg in own() {
-        let values: Vec<_> = arg.get_possible_values().into_iter().filter(|v| v.get_help().is_some()).collect();
+        let values: Vec<_> =
+            arg.get_possible_values().into_iter().filter(|v| v.get_help().is_some()).collect();
         if arg.get_action().takes_values() && !values.is_empty() {
             let _ = writeln!(page, "Values of `{}`:\n", name_of(arg));
             for value in values {
@@ -125,7 +130,8 @@ fn table<'a>(page: &mut String, title: &str, args: impl Iterator<Item = &'a Arg>
             }
             page.push_str("| argument | meaning |\n|---|---|\n");
         }
-        let help = arg.get_long_help().or_else(|| arg.get_help()).map_or_else(String::new, ToString::to_string);
+        let help =
+            arg.get_long_help().or_else(|| arg.get_help()).map_or_else(String::new, ToString::to_string);
         let mut text = escaped(&help.split_whitespace().collect::<Vec<_>>().join(" "));
         let defaults: Vec<_> = arg.get_default_values().iter().map(|v| v.display().to_string()).collect();
         if !defaults.is_empty() && !arg.is_hide_default_value_set() && arg.get_action().takes_values() {

@@ -32,14 +32,20 @@ impl Endpoint {
     /// It is none, or asks for what this build cannot do.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            Failure::new(what, format!("--expvar {text}"), "write http://HOST:PORT, as --metrics-addr printed it")
+            Failure::new(
+                what,
+                format!("--expvar {text}"),
+                "write http://HOST:PORT, as --metrics-addr printed it",
+            )
         };
         if text.starts_with("https:") {
             return Err(wrong("metrics are served over plain HTTP only"));
         }
         let digits = text.strip_prefix(':').unwrap_or(text);
         let full = match text {
-            _ if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => format!("http://127.0.0.1:{digits}"),
+            _ if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("http://127.0.0.1:{digits}")
+            }
             _ if text.contains("://") => text.to_owned(),
             _ => format!("http://{text}"),
         };
@@ -96,8 +102,8 @@ impl Endpoint {
             let said = super::units::clip(said.lines().next().unwrap_or("").as_bytes(), 120);
             return Err(fail(format!("the answer was {status}: {said}")));
         }
-        let vars: Json =
-            serde_json::from_slice(&body).map_err(|error| fail(format!("the answer is no JSON ({error})")))?;
+        let vars: Json = serde_json::from_slice(&body)
+            .map_err(|error| fail(format!("the answer is no JSON ({error})")))?;
         if vars.get(STATS_KEY).is_some_and(Json::is_object) {
             Ok(vars)
         } else {
@@ -106,7 +112,8 @@ impl Endpoint {
     }
 
     async fn request(&self) -> std::result::Result<(StatusCode, Bytes), String> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|e| format!("there is no answer ({e})"))?;
+        let stream =
+            TcpStream::connect(&self.authority).await.map_err(|e| format!("there is no answer ({e})"))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| format!("the connection failed ({e})"))?;

@@ -106,7 +106,8 @@ impl Screen {
         for (name, value) in fields {
             let label = clip(name.as_bytes(), NAME_WIDTH);
             match show(value, Unit::of(name), self.now) {
-                Some(number) => cells.push(format!("{label:NAME_WIDTH$}{:>WIDTH_MAX$}", clip(number.as_bytes(), WIDTH_MAX))),
+                Some(number) => cells
+                    .push(format!("{label:NAME_WIDTH$}{:>WIDTH_MAX$}", clip(number.as_bytes(), WIDTH_MAX))),
                 None => {
                     let text = clip(&text_of(value), WIDTH - NAME_WIDTH - 3);
                     texts.push(format!("  {label:NAME_WIDTH$} {text}"));
@@ -164,7 +165,11 @@ impl Screen {
             for column in columns {
                 let (text, width) = (cell(column), column.width);
                 line.push_str("  ");
-                line.push_str(&if column.is_text { format!("{text:width$}") } else { format!("{text:>width$}") });
+                line.push_str(&if column.is_text {
+                    format!("{text:width$}")
+                } else {
+                    format!("{text:>width$}")
+                });
             }
             line.trim_end().to_owned()
         };

@@ -47,7 +47,8 @@ impl ServiceArgs {
         })?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         // Whoever embeds the command line may have a subscriber of its own.
-        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(targets).with(lines));
+        let _ =
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(targets).with(lines));
         Ok(())
     }
 }

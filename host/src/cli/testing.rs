@@ -8,11 +8,11 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use super::progress::Progress;
-use crate::metrics::{MetricsOptions, MetricsServer};
 use super::store::{
     Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, Visit, WalEnd,
     WalRecord, Walk,
 };
+use crate::metrics::{MetricsOptions, MetricsServer};
 
 #[derive(Debug, Default)]
 struct State {

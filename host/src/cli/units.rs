@@ -37,7 +37,9 @@ impl Unit {
             _ if name.ends_with("_ns") || name.contains("_ns_") => Self::Nanos,
             _ if name.starts_with("seconds_") => Self::Seconds,
             _ if name.ends_with("_unix") || name.ends_with("Unix") => Self::Moment,
-            _ if name.ends_with("_rate") || name.ends_with("_ratio") || name.contains("density") => Self::Share,
+            _ if name.ends_with("_rate") || name.ends_with("_ratio") || name.contains("density") => {
+                Self::Share
+            }
             _ if name.contains("bytes") => Self::Bytes,
             _ => Self::Count,
         }
@@ -198,15 +200,8 @@ mod tests {
 
     #[test]
     fn no_number_is_wider_than_its_place() {
-        let units = [
-            Unit::Count,
-            Unit::Bytes,
-            Unit::Millis,
-            Unit::Nanos,
-            Unit::Seconds,
-            Unit::Share,
-            Unit::Moment,
-        ];
+        let units =
+            [Unit::Count, Unit::Bytes, Unit::Millis, Unit::Nanos, Unit::Seconds, Unit::Share, Unit::Moment];
         for unit in units {
             for exponent in -12..=19 {
                 for digit in [1.0, 9.0, 9.94, 9.96, 9.994, 9.996] {

@@ -69,7 +69,8 @@ impl FromStr for Mix {
         let mut mix = Self::default();
         for part in text.split(',') {
             let (name, share) = part.split_once('=').ok_or_else(|| format!("{part:?} is not KIND=SHARE"))?;
-            let share: u16 = share.parse().map_err(|_| format!("{share:?} is no whole number up to 65535"))?;
+            let share: u16 =
+                share.parse().map_err(|_| format!("{share:?} is no whole number up to 65535"))?;
             let place = match name {
                 "read" => &mut mix.read,
                 "write" => &mut mix.write,

@@ -37,13 +37,13 @@ pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
 pub use options::{OPTION_FIELDS, OptionField, Options};
 pub use stats::{
-    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot, FlushStages,
-    FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes, LsmLevelStats,
-    LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot, RaftStatsSnapshot,
-    RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot, RingSnapshot, SegmentBytes,
-    SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot, TransportSnapshot,
-    ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot,
-    WriteStatsSnapshot,
+    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+    FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+    LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
+    RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
+    TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
+    WalStatsSnapshot, WriteStatsSnapshot,
 };
 pub use transaction::Transaction;
 

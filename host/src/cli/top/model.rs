@@ -67,7 +67,10 @@ impl Model {
 
     /// The process, for the title.
     pub(super) fn process(&self) -> String {
-        match (self.process.get("pid").and_then(Json::as_u64), self.process.get("version").and_then(Json::as_str)) {
+        match (
+            self.process.get("pid").and_then(Json::as_u64),
+            self.process.get("version").and_then(Json::as_str),
+        ) {
             (Some(pid), Some(version)) => format!("nokv {version}, process {pid}"),
             _ => "files only: no rates".to_owned(),
         }
@@ -89,7 +92,9 @@ impl Model {
         match state {
             "stop" => ("writers wait for compactions".to_owned(), false),
             "slow" => ("writers are slowed down".to_owned(), false),
-            _ if self.stats().is_some_and(|s| s.write.throttle_active) => ("writers are slowed down".to_owned(), false),
+            _ if self.stats().is_some_and(|s| s.write.throttle_active) => {
+                ("writers are slowed down".to_owned(), false)
+            }
             _ => ("well".to_owned(), true),
         }
     }

@@ -6,9 +6,9 @@ use ratatui::style::{Modifier, Style};
 
 use super::model::Model;
 use super::text_of;
+use crate::StatsSnapshot;
 use crate::cli::screen::WIDTH;
 use crate::cli::units::{Unit, WIDTH_MAX, amount, clip, count};
-use crate::StatsSnapshot;
 use crate::stats::{HotKeyStat, LsmLevelStats};
 
 /// One of three columns of numbers: a name, and a value at its right end.
@@ -59,7 +59,10 @@ fn screen(model: &Model, rows: usize, now: u64) -> Vec<Line> {
     let (status, is_well) = model.status();
     lines.push((clip(status.as_bytes(), WIDTH), if is_well { Look::Plain } else { Look::Alarm }));
     let Some(stats) = model.stats() else { return lines };
-    lines.push((three(["PER SECOND", "CACHE HITS", "PRESSURE"].map(|title| format!("{title:COLUMN$}"))), Look::Title));
+    lines.push((
+        three(["PER SECOND", "CACHE HITS", "PRESSURE"].map(|title| format!("{title:COLUMN$}"))),
+        Look::Title,
+    ));
     let columns = [rates(model), caches(stats), pressure(stats, now)];
     for row in 0..columns.iter().map(Vec::len).max().unwrap_or(0) {
         let cells = columns.each_ref().map(|column| column.get(row).cloned().unwrap_or_default());
@@ -110,7 +113,8 @@ fn caches(stats: &StatsSnapshot) -> Vec<String> {
 
 fn pressure(stats: &StatsSnapshot, now: u64) -> Vec<String> {
     let stall = &stats.engine.stall;
-    let ahead = |seconds: f64| if seconds == 0.0 { "-".to_owned() } else { amount(seconds, Unit::Seconds, now) };
+    let ahead =
+        |seconds: f64| if seconds == 0.0 { "-".to_owned() } else { amount(seconds, Unit::Seconds, now) };
     vec![
         cell("writers", if stall.state.is_empty() { "-" } else { &stall.state }),
         cell("slowdown in", &ahead(stall.seconds_to_slowdown)),
@@ -287,7 +291,12 @@ user/1                             900  w                                    5
                 "ingest_tables": huge, "ingest_size_bytes": huge, "value_density": 1.7e308})
         };
         let key = |hex: String| json!({"key_hex": hex, "count": i32::MAX});
-        let keys = [key("ff".repeat(70_000)), key("0a1b".repeat(9)), json!({"key": "\u{4e2d}\u{202e}".repeat(50), "count": -5}), json!({"key": ""})];
+        let keys = [
+            key("ff".repeat(70_000)),
+            key("0a1b".repeat(9)),
+            json!({"key": "\u{4e2d}\u{202e}".repeat(50), "count": -5}),
+            json!({"key": ""}),
+        ];
         let latency = json!({"count": 1, "p50_ns": u64::MAX, "p99_ns": u64::MAX});
         let stats = json!({
             "flush": {"pending": huge, "completed": huge}, "write": {"queue_depth": huge, "batches_total": huge},

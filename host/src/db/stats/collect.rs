@@ -96,5 +96,9 @@ fn lsm(e: &EngineStats) -> LsmStatsSnapshot {
             ..LsmLevelStats::default()
         })
         .collect();
-    LsmStatsSnapshot { value_bytes_total: levels.iter().map(|l| l.value_bytes).sum(), levels, ..Default::default() }
+    LsmStatsSnapshot {
+        value_bytes_total: levels.iter().map(|l| l.value_bytes).sum(),
+        levels,
+        ..Default::default()
+    }
 }
