@@ -16,6 +16,7 @@ mod index;
 pub mod metrics;
 pub mod repair;
 mod table_writer;
+pub mod wal_tail;
 
 /// Statistics: what [`Db::stats`] gives.
 pub mod stats {
@@ -33,7 +34,7 @@ pub mod stats {
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
     IterOptions, OPTION_FIELDS, OptionField, Options, RegionMetrics, Snapshot, StatsCollector, StatsSnapshot,
-    Transaction, WriteOptions, split_internal_key,
+    Transaction, WriteOptions, WriteSnapshot, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

@@ -51,7 +51,7 @@ impl FileStore {
     }
 }
 
-fn text_of(dir: &Path) -> Result<&str> {
+pub(super) fn text_of(dir: &Path) -> Result<&str> {
     let next = "name it with characters of UTF-8";
     dir.to_str().ok_or_else(|| Failure::new("the name is not UTF-8", dir.display().to_string(), next))
 }
@@ -101,7 +101,7 @@ fn stamp(dir: &str) -> Vec<(std::ffi::OsString, u64, Option<SystemTime>)> {
 }
 
 /// Says what went wrong in the database in `dir`, where, and what to do next.
-fn failure(dir: &str, error: &Error) -> Failure {
+pub(super) fn failure(dir: &str, error: &Error) -> Failure {
     let beside = |next: &str| match in_use(dir) {
         Some(Error::Locked { pid, .. }) => format!(
             "{} has the database open, and what it changes meanwhile can look like this: run the command again, or \
@@ -320,6 +320,7 @@ impl Backend for Files {
             })?;
         }
         Ok(match dump.end_state() {
+            EndState::Clean if dump.segments().is_empty() => WalEnd::Empty,
             EndState::Clean => WalEnd::Clean,
             EndState::TornTail { segment, offset, what, .. } => {
                 WalEnd::Torn { segment: *segment, offset: *offset, what: (*what).to_owned() }
@@ -455,9 +456,28 @@ impl Store for FileStore {
     }
 
     fn regions(&self) -> Result<Json> {
-        // A database without a cluster holds none; a catalog that is there was written by a later version.
-        let entries = self.db.manifest().regions.len();
-        Ok(json!({ "regions": [], "catalog_entries": entries }))
+        let regions: Vec<Json> = self
+            .db
+            .engine()
+            .regions()
+            .iter()
+            .map(|region| {
+                let peers: Vec<Json> = region
+                    .peers
+                    .iter()
+                    .map(|peer| json!({"store_id": peer.store_id, "peer_id": peer.peer_id}))
+                    .collect();
+                json!({
+                    "id": region.id,
+                    "state": format!("{:?}", region.state).to_lowercase(),
+                    "start_key": region.start_key.escape_ascii().to_string(),
+                    "end_key": region.end_key.escape_ascii().to_string(),
+                    "epoch": {"version": region.epoch.version, "conf_version": region.epoch.conf_version},
+                    "peers": peers,
+                })
+            })
+            .collect();
+        Ok(json!({ "regions": regions }))
     }
 
     fn notes(&self) -> Vec<String> {

@@ -23,6 +23,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod top;
 pub mod units;
+mod wal;
 pub mod workload;
 
 use std::ffi::{OsStr, OsString};
@@ -32,11 +33,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, Wal};
+use args::{Cli, Command};
 use progress::{Progress, Unit};
 use records::source::Source;
 use records::{RecordWriter, jsonl, tsv};
-use store::{Access, Backend, Exit, Failure, Result, Store, WalEnd, Walk};
+use store::{Access, Backend, Exit, Failure, Result, Store, Walk};
 
 /// Records between two looks at the progress bar.
 const RECORDS_PER_TICK: u64 = 1024;
@@ -98,7 +99,7 @@ struct Session<'a, B> {
 impl<B: Backend> Session<'_, B> {
     fn run(&mut self, workdir: Option<&Path>, command: &Command) -> Result<()> {
         match command {
-            Command::Wal(Wal::Dump(args)) => self.wal_dump(args),
+            Command::Wal(command) => self.wal(command),
             Command::Stats(args) => self.stats(workdir, args),
             Command::Hot(args) => self.hot(workdir, args),
             Command::Pins(args) => self.pins(workdir, args),
@@ -174,18 +175,15 @@ impl<B: Backend> Session<'_, B> {
     }
 
     fn notes(&mut self, notes: &[String]) -> Result<()> {
-        if !notes.is_empty() {
-            // Behind what was printed before, on a terminal.
-            self.out.flush().map_err(|e| Failure::output(&e))?;
-        }
-        notes.iter().for_each(|note| self.note(note));
-        Ok(())
+        notes.iter().try_for_each(|note| self.note(note))
     }
 
-    /// One line on standard error that is no complaint.
-    fn note(&mut self, note: &str) {
+    /// Says something that is no error. What was printed before goes first.
+    fn note(&mut self, note: &str) -> Result<()> {
+        self.out.flush().map_err(|e| Failure::output(&e))?;
         // A note that cannot be shown is no reason to fail.
         let _ = writeln!(self.err, "nokv: note: {note}");
+        Ok(())
     }
 
     fn compact(&mut self, dir: &Path, args: &args::Compact) -> Result<()> {
@@ -304,33 +302,6 @@ impl<B: Backend> Session<'_, B> {
         };
         let next = "nokv repair shows what can be saved and changes nothing";
         Err(Failure::new(what, dir.display().to_string(), next).with_exit(Exit::Negative))
-    }
-
-    fn wal_dump(&mut self, args: &args::WalDump) -> Result<()> {
-        let mut hex = String::new();
-        let end = self.backend.wal_dump(&args.dir, &args.ext, &mut |record| {
-            output::wal_record(self.out, record, self.json, &mut hex).map_err(|e| Failure::output(&e))
-        })?;
-        let dir = args.dir.display();
-        match end {
-            WalEnd::Clean => Ok(()),
-            WalEnd::Torn { segment, offset, what } => {
-                // The records go first, so that the note stands behind them on a terminal.
-                self.out.flush().map_err(|e| Failure::output(&e))?;
-                self.note(&format!(
-                    "the last write was cut short ({what}): {dir} segment {segment} offset {offset}: opening the \
-                     log for writing removes it"
-                ));
-                Ok(())
-            }
-            WalEnd::Damage { segment, offset, what, whole_behind } => {
-                let what =
-                    format!("the log is damaged ({what}), {whole_behind} whole records stand behind it");
-                let place = format!("{dir} segment {segment} offset {offset}");
-                let next = "keep a copy of the directory; nokv repair shows what can be saved";
-                Err(Failure::new(what, place, next).with_exit(Exit::Negative))
-            }
-        }
     }
 }
 

@@ -60,7 +60,7 @@ impl<B: Backend> Session<'_, B> {
         let options = MetricsOptions { allow_remote: args.metrics_allow_remote };
         let server = store.serve(addr, options)?;
         let at = server.local_addr();
-        self.note(&format!("metrics are served: http://{at}: nokv top --expvar {at} shows them"));
+        self.note(&format!("metrics are served: http://{at}: nokv top --expvar {at} shows them"))?;
         Ok(Some(server))
     }
 }

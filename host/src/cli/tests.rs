@@ -177,7 +177,11 @@ fn what_a_running_process_tells_needs_its_address() {
     for command in ["hot", "pins"] {
         let refused = nokv(&db, &[command, "--workdir", "d"]);
         assert_eq!((refused.exit.code(), refused.out.as_str()), (2, ""));
-        assert!(refused.err.contains("in memory and not in files: d: ask the running process with --expvar"), "{}", refused.err);
+        assert!(
+            refused.err.contains("in memory and not in files: d: ask the running process with --expvar"),
+            "{}",
+            refused.err
+        );
         assert_eq!(nokv(&db, &[command]).exit.code(), 2);
         assert_eq!(nokv(&db, &[command, "--expvar", "https://h:1"]).exit.code(), 2);
     }
@@ -205,7 +209,10 @@ fn a_workload_is_the_same_for_the_same_seed() {
     let count = |name: &str| report[name].as_u64().expect("a count");
     assert_eq!(count("reads") + count("writes") + count("deletes") + count("scans"), 2000);
     assert!(count("reads_found") > 0 && count("scanned_records") > 0, "{report}");
-    assert!(!pairs.is_empty() && pairs.iter().all(|(key, value)| key.starts_with(b"workload-") && value.len() == 100));
+    assert!(
+        !pairs.is_empty()
+            && pairs.iter().all(|(key, value)| key.starts_with(b"workload-") && value.len() == 100)
+    );
     assert!(db.store("one").is_synced());
     assert_eq!(nokv(&db, &["workload", "--workdir", "d", "--ops", "1", "--mix", "jump=1"]).exit.code(), 2);
     assert_eq!(nokv(&db, &["workload", "--workdir", "d", "--ops", "1", "--log", "loud"]).exit.code(), 2);

@@ -130,8 +130,7 @@ impl<B: Backend> Session<'_, B> {
         let seconds = start.elapsed().as_secs_f64();
         self.report(&done, args.ops, seconds)?;
         if args.hold {
-            self.out.flush().map_err(|e| Failure::output(&e))?;
-            self.note("the workload is done, the database stays open: standard input: end it to go on");
+            self.note("the workload is done, the database stays open: standard input: end it to go on")?;
             // However it ends, it has ended.
             let _ = std::io::copy(&mut std::io::stdin().lock().take(u64::MAX), &mut std::io::sink());
         }
