@@ -127,6 +127,10 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         first?
     };
     report.cut = recovery.cut;
+    report.replayed_records = recovery.records;
+    report.replayed_segments = recovery.segments;
+    report.replayed_bytes = recovery.bytes;
+    report.log_end = recovery.end;
     Ok(batch_log)
 }
 

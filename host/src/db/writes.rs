@@ -154,7 +154,13 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        inner.queue.commit(&target, batch, options, sync)
+        if !inner.engine.times_next_write() {
+            return inner.queue.commit(&target, batch, options, sync);
+        }
+        let started = inner.engine.monotonic_ns();
+        let result = inner.queue.commit(&target, batch, options, sync);
+        inner.engine.note_write_time(inner.engine.monotonic_ns().saturating_sub(started));
+        result
     }
 
     /// Runs `body` as an optimistic transaction and commits what it wrote, if nothing that it read was changed
