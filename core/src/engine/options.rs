@@ -3,6 +3,7 @@
 use alloc::string::ToString;
 
 use crate::compact::PickOptions;
+use crate::engine::watchdog::WatchdogOptions;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::table::{Compression, TableOptions};
@@ -54,6 +55,8 @@ pub struct EngineOptions<C> {
     /// Bytes that are read or written at once by flushes and compactions: one such buffer for each table that they
     /// read or write.
     pub io_buffer_bytes: usize,
+    /// Who releases the log, and when its state is worth a warning.
+    pub watchdog: WatchdogOptions,
     /// Sync each manifest edit. Without it an edit may be lost, but never one that a deletion depends on.
     pub manifest_sync: bool,
 }
@@ -83,6 +86,7 @@ impl<C> EngineOptions<C> {
             level0_stop_tables: 24,
             manifest_rewrite_bytes: 4 << 20,
             io_buffer_bytes: 256 << 10,
+            watchdog: WatchdogOptions::default(),
             manifest_sync: true,
         }
     }

@@ -11,7 +11,8 @@ use serde_json::Value;
 const REFERENCE: &str = include_str!("reference.txt");
 
 /// Objects whose keys are data.
-const MAPS: &[&str] = &["value_log.heads", "lsm.column_families", "engine.memory.consumers", "engine.latency"];
+const MAPS: &[&str] =
+    &["value_log.heads", "lsm.column_families", "engine.memory.consumers", "engine.latency"];
 /// Objects whose keys are data and whose values are numbers.
 const TALLIES: &[&str] = &["redis.commands_per_operation", "engine.counters"];
 

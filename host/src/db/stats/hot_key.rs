@@ -43,7 +43,9 @@ impl<'de> Deserialize<'de> for HotKeyStat {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = FromJson::deserialize(deserializer)?;
         let key = match &read.key_hex {
-            Some(hex) => from_hex(hex).ok_or_else(|| serde::de::Error::custom("key_hex is not hexadecimal"))?,
+            Some(hex) => {
+                from_hex(hex).ok_or_else(|| serde::de::Error::custom("key_hex is not hexadecimal"))?
+            }
             None => read.key.into_bytes(),
         };
         Ok(Self { key, count: read.count })
