@@ -143,7 +143,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         // A large value does not stay in every thread that once wrote one.
         if batch.bytes() <= 64 << 10 {
             batch.clear();
-            SCRATCH.set(batch);
+            SCRATCH.with_borrow_mut(|scratch| *scratch = batch);
         }
         Ok(())
     }
