@@ -2,12 +2,12 @@
 //!
 //! Who may call it: anyone, through [`Db::stats`]. It takes locks for moments only, and waits for no background step.
 
-use nokv_core::engine::{EngineStats, FlushStages as Stages, StageValues};
+use nokv_core::engine::{EngineStats, FlushStages as Stages, Stall, StageValues};
 use nokv_core::{MemIndex, Result, Vfs};
 
 use super::snapshot::{
     CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, FlushStatsSnapshot, LsmLevelStats,
-    LsmStatsSnapshot, RaftStatsSnapshot, StatsSnapshot, ValueLogGcSnapshot, ValueLogHead,
+    LsmStatsSnapshot, RaftStatsSnapshot, RecordCounts, StatsSnapshot, ValueLogGcSnapshot, ValueLogHead,
     ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
 };
 use super::{HotStatsSnapshot, MemorySnapshot};
@@ -31,7 +31,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The database at this moment.
     pub fn stats(&self) -> StatsSnapshot {
         let e = self.engine().stats();
-        let write = self.write_stats(&e);
+        let write = self.write_stats();
         StatsSnapshot {
             entries: signed(e.levels.iter().map(|l| l.entries).sum::<u64>() + e.memtable_entries),
             flush: flush(&e),
@@ -49,14 +49,20 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         }
     }
 
-    fn write_stats(&self, e: &EngineStats) -> WriteStatsSnapshot {
-        let values = &e.counters;
+    fn write_stats(&self) -> WriteStatsSnapshot {
+        let queue = self.write_snapshot();
         WriteStatsSnapshot {
-            batches_total: signed(values.batches),
-            avg_batch_entries: ratio(values.writes, values.batches),
-            avg_batch_bytes: ratio(values.written_bytes, values.batches),
-            throttle_active: self.engine().stall() != nokv_core::engine::Stall::None,
-            ..WriteStatsSnapshot::default()
+            queue_depth: signed(queue.queue_depth),
+            queue_entries: signed(queue.queue_entries),
+            queue_bytes: signed(queue.queue_bytes),
+            avg_batch_entries: queue.record_entries_mean(),
+            avg_batch_bytes: queue.record_bytes_mean(),
+            avg_request_wait_ms: queue.wait_ms_mean(),
+            avg_value_log_ms: queue.value_log_ms_mean(),
+            avg_apply_ms: queue.apply_ms_mean(),
+            batches_total: signed(queue.records),
+            throttle_active: self.engine().stall() != Stall::None,
+            hot_key_limited: 0,
         }
     }
 
@@ -98,20 +104,41 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     }
 
     fn wal_stats(&self, e: &EngineStats) -> WalStatsSnapshot {
-        let mut wal = WalStatsSnapshot {
+        let status = self.wal_status();
+        let counts = status.record_counts;
+        WalStatsSnapshot {
             active_segment: i64::from(e.log.end.segment),
             segment_count: signed(e.log.segments),
             active_size: signed(e.log.end.offset),
-            ..WalStatsSnapshot::default()
-        };
-        wal.record_counts.entries = e.counters.log_records;
-        wal
+            segments_removed: status.segments_removed,
+            record_counts: RecordCounts {
+                entries: counts.entries,
+                raft_entries: counts.raft_entries,
+                raft_states: counts.raft_states,
+                raft_snapshots: counts.raft_snapshots,
+                other: counts.other,
+            },
+            segments_with_raft_records: signed(status.segments_with_raft_records),
+            removable_raft_segments: signed(status.removable_raft_segments),
+            typed_record_ratio: status.typed_record_ratio,
+            typed_record_warning: status.typed_record_warning,
+            typed_record_reason: status.typed_record_reason,
+            auto_gc_runs: status.auto_gc_runs,
+            auto_gc_removed: status.auto_gc_removed,
+            auto_gc_last_unix: signed(status.auto_gc_last_unix),
+        }
     }
 
     fn raft_stats(&self) -> RaftStatsSnapshot {
+        let status = self.engine().raft_status();
         RaftStatsSnapshot {
-            lag_warn_threshold: signed(self.options().raft_lag_warn_segments),
-            ..RaftStatsSnapshot::default()
+            group_count: signed(status.group_count),
+            lagging_groups: signed(status.lagging_groups),
+            min_log_segment: status.min_log_segment,
+            max_log_segment: status.max_log_segment,
+            max_lag_segments: signed(status.max_lag_segments),
+            lag_warn_threshold: signed(status.lag_warn_threshold),
+            lag_warning: status.lag_warning,
         }
     }
 
