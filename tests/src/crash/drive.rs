@@ -5,7 +5,9 @@ use std::sync::Arc;
 use nokv_core::MemIndex;
 use nokv_core::clock::ManualClock;
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::{Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange};
+use nokv_core::engine::{
+    Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange, WatchdogOptions,
+};
 use nokv_core::error::{Error, Result};
 use nokv_core::formats::vlog::record_len;
 use nokv_core::heat::{NoHeat, NoSignals};
@@ -48,6 +50,7 @@ pub fn tiny<C>(index: C) -> EngineOptions<C> {
         level0_stop_tables: 12,
         manifest_rewrite_bytes: 4 << 20,
         manifest_sync: true,
+        watchdog: WatchdogOptions::default(),
     }
 }
 
