@@ -199,7 +199,7 @@ fn verify(image: &MemFs, books: &Books, watchdog: bool, what: &str) {
             assert_eq!(&hit.value[..], payload(1, i), "{what}: batch {i}");
             assert!(
                 records.first().is_some_and(|first| i < *first) || records.contains(&i),
-                "{what}: batch {i}"
+                "{what}: batch {i} is there and its record is not: {records:?} of {books:?}"
             );
         }
     }

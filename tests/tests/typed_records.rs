@@ -479,6 +479,32 @@ fn damage_in_the_log_is_an_error_of_replay() {
 }
 
 #[test]
+fn a_dump_shows_kind_and_group_of_each_section() {
+    let fs = MemFs::new();
+    let db = open(&fs);
+    let mut batch = WriteBatch::new();
+    batch.put(CfId::DEFAULT, b"key", b"value").unwrap();
+    let section = TypedSection { kind: SNAPSHOT, group: 7, bytes: b"mark" };
+    db.wal().write_with_sections(&batch, &[section], &WriteOptions::default()).unwrap();
+    db.wal().append_typed(STATE, 1 << 40, &[1; 600_000], false).unwrap();
+    db.sync().unwrap();
+    let mut dump = nokv_core::wal::dump(fs, "db/wal", ".wal").unwrap();
+    let mut seen = Vec::new();
+    while let Some(record) = dump.next().unwrap() {
+        let own = record.own().unwrap();
+        let sections = own.sections.iter().map(|s| (s.kind_name(), s.group, s.bytes));
+        seen.push((own.first_seq.0, own.part, own.last_part, sections.collect::<Vec<_>>()));
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    let (kind, group, bytes) = seen[0].3[0];
+    assert_eq!((seen[0].0, kind, group, bytes), (1, "raft_snapshot", 7, 4));
+    assert_eq!(seen[0].3[1].0, "batch");
+    assert_eq!(seen[1], (2, 0, false, vec![("raft_state", 1 << 40, 600_000)]));
+    assert_eq!(seen[2], (2, 1, false, vec![]), "the rest of it");
+    assert_eq!((seen[3].1, seen[3].2), (2, true));
+}
+
+#[test]
 fn a_checkpoint_is_in_no_group_and_a_repaired_log_neither() {
     let fs = MemFs::new();
     let db = open(&fs);

@@ -5,7 +5,8 @@
 //! 1. It has a place in commit order and no seq: a record without operations says the seq that comes next.
 //! 2. The log keeps a group's records from its pointer on; those of a group without a pointer, all; those of a group
 //!    that was removed, none that were there before.
-//! 3. A pointer is durable after the part of the log that it names, and after what it says was applied.
+//! 3. A batch reaches a table only after the typed records that were logged with it or before it are durable.
+//! 4. A pointer is durable after the part of the log that it names, and after what it says was applied.
 //!
 //! | step of setting a pointer | crash after it leaves |
 //! |---|---|
@@ -202,6 +203,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_writable()?;
         match &self.batch_log {
             Some(batch_log) if batch_log.durable() < end => self.sync_log(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes typed records durable before a table is named that holds batches which were logged with them or behind
+    /// them: else after a power cut these would be there without those.
+    pub(crate) fn sync_typed(&self) -> Result<()> {
+        match &self.batch_log {
+            Some(batch_log) if batch_log.has_groups() => self.sync_log(),
             _ => Ok(()),
         }
     }
@@ -406,8 +416,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub(crate) fn release_log(&self, install: &Install<V>) -> Result<()> {
         let Some(batch_log) = &self.batch_log else { return Ok(()) };
         let state = install.manifest.state();
-        let has_groups = !state.raft.is_empty() || !batch_log.tally().groups().is_empty();
-        if self.options.watchdog.enabled && has_groups {
+        if self.options.watchdog.enabled && (!state.raft.is_empty() || batch_log.has_groups()) {
             return Ok(());
         }
         batch_log.release_below(state.wal_floor).map(|_| ())

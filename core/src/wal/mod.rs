@@ -18,7 +18,7 @@ pub use batch_log::{
     Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, GroupSpan, LogSnapshot, RecordCounts,
     RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
-pub use dump::{Dump, DumpRecord, EndState, dump};
+pub use dump::{Dump, DumpRecord, DumpSection, EndState, OwnRecord, dump, own_record};
 pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;
 pub use reader::{LogReader, Next, Record};

@@ -355,6 +355,11 @@ impl<V: Vfs> BatchLog<V> {
         self.tail.state().tally.clone()
     }
 
+    /// Does it hold records of any group?
+    pub fn has_groups(&self) -> bool {
+        !self.tail.state().tally.groups().is_empty()
+    }
+
     /// The records of one group.
     pub fn group_span(&self, group: u64) -> Option<GroupSpan> {
         self.tail.state().tally.groups().get(&group).copied()
