@@ -12,13 +12,29 @@
 pub mod cli;
 mod db;
 mod index;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod repair;
 mod table_writer;
+pub mod wal_tail;
+
+/// Statistics: what [`Db::stats`] gives.
+pub mod stats {
+    pub use crate::db::{
+        CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+        FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+        LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics,
+        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
+        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
+    };
+}
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, Options, Snapshot, Stats, Transaction, Wal, WriteOptions,
-    split_internal_key,
+    IterOptions, OPTION_FIELDS, OptionField, Options, RegionMetrics, Snapshot, StatsCollector, StatsSnapshot,
+    Transaction, Wal, WriteOptions, WriteSnapshot, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

@@ -14,7 +14,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
-use nokv_formats::{KeyRef, Kind, Seq, Version};
+use nokv_formats::value_ptr::VALUE_PTR_BYTES;
+use nokv_formats::{KeyRef, Kind, Seq, Version, varint};
 
 use crate::engine::{Commit, Engine, background};
 use crate::error::{Error, Result};
@@ -85,9 +86,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_writable()?;
         let threshold = self.options.separate_from();
         if batch.value_bytes_max() < threshold {
-            self.check_size(batch)?;
+            self.check_bytes(batch, batch.bytes())?;
             return Ok((Cow::Borrowed(batch), None));
         }
+        self.check_separated_size(batch, threshold)?;
         let id = self.in_flight.lock().enter();
         let guard = Separated { engine: self, id };
         let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
@@ -101,16 +103,25 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let ptr = appended.inspect_err(|error| self.poison_unless_passing(error))?;
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
-        let batch = batch.with_ops(ops);
-        self.check_size(&batch)?;
-        Ok((Cow::Owned(batch), Some(guard)))
+        Ok((Cow::Owned(batch.with_ops(ops)), Some(guard)))
     }
 
-    fn check_size(&self, batch: &WriteBatch) -> Result<()> {
+    /// Refuses a batch that would be too large with its large values replaced, before any of them is written.
+    fn check_separated_size(&self, batch: &WriteBatch, threshold: usize) -> Result<()> {
+        let mut bytes = batch.bytes();
+        for op in batch.iter().filter(|op| op.kind == Kind::Put && op.value.len() >= threshold) {
+            // Its length and bytes are part of the encoded batch.
+            bytes -= varint::len(op.value.len() as u64) + op.value.len();
+            bytes += VALUE_PTR_BYTES;
+        }
+        self.check_bytes(batch, bytes)
+    }
+
+    fn check_bytes(&self, batch: &WriteBatch, bytes: usize) -> Result<()> {
         let limit = self.options.memtable_bytes;
-        if batch.bytes() > limit {
+        if bytes > limit {
             return Err(Error::BatchTooLarge {
-                bytes: batch.bytes() as u64,
+                bytes: bytes as u64,
                 count: batch.len() as u64,
                 limit: limit as u64,
             });

@@ -31,6 +31,7 @@ mod stats;
 mod transaction;
 mod wal;
 mod watchdog;
+mod write_counters;
 mod writes;
 
 pub use api::CoreApi;
@@ -38,9 +39,18 @@ pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
 pub use options::{OPTION_FIELDS, OptionField, Options};
-pub use stats::{Health, Stats};
+pub use stats::{
+    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+    FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+    LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
+    RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
+    TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
+    WalStatsSnapshot, WriteStatsSnapshot,
+};
 pub use transaction::Transaction;
 pub use wal::Wal;
+pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
@@ -103,6 +113,12 @@ struct SystemClock {
     start: std::time::Instant,
 }
 
+/// The system's clock, for a log without a database.
+#[cfg(feature = "cli")]
+pub(crate) fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock { start: std::time::Instant::now() })
+}
+
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
@@ -119,6 +135,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     queue: CommitQueue<I>,
     workers: Option<Workers>,
     options: Options,
+    stats: stats::HostStats,
     closing: AtomicBool,
     /// Held by calls that change the database; taken whole by a close.
     gate: RwLock<()>,
@@ -143,6 +160,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         self.engine.stop_merges();
         self.signals.bump();
+        self.queue.stop_waiting();
         let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
@@ -230,8 +248,11 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
         let signals = Arc::new(HostSignals::new(options.background_bytes_per_second));
-        let environment =
-            Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
+        let environment = Environment {
+            clock: clock.clone(),
+            heat: Arc::new(NoHeat),
+            signals: signals.clone() as Arc<dyn Signals>,
+        };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
         let workers = if options.read_only {
             None
@@ -253,9 +274,10 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             inner: Arc::new(Inner {
                 engine,
                 signals,
-                queue: CommitQueue::new(),
+                queue: CommitQueue::new(options.to_queue(), clock),
                 workers,
                 options,
+                stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
                 gate: RwLock::new(()),
                 close_result: parking_lot::Mutex::new(None),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use nokv_core::MemIndex;
 use nokv_core::clock::ManualClock;
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::{
-    Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange, WatchdogOptions,
-};
+use nokv_core::engine::{Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange};
 use nokv_core::error::{Error, Result};
 use nokv_core::formats::vlog::record_len;
 use nokv_core::heat::{NoHeat, NoSignals};
@@ -22,11 +20,6 @@ pub const DIR: &str = "db";
 /// Options that make everything happen with little data.
 pub fn tiny<C>(index: C) -> EngineOptions<C> {
     EngineOptions {
-        io_buffer_bytes: 256 << 10,
-        index,
-        read_only: false,
-        create_if_missing: true,
-        database_id: 0x1dea,
         memtable_bytes: 64 << 10,
         sealed_memtables_max: 2,
         wal_segment_bytes: 256 << 10,
@@ -48,9 +41,7 @@ pub fn tiny<C>(index: C) -> EngineOptions<C> {
         },
         level0_slowdown_tables: 6,
         level0_stop_tables: 12,
-        manifest_rewrite_bytes: 4 << 20,
-        manifest_sync: true,
-        watchdog: WatchdogOptions::default(),
+        ..EngineOptions::new(index, 0x1dea)
     }
 }
 

@@ -24,7 +24,7 @@ pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
 pub use snapshot::LogSnapshot;
 pub use tally::{GroupSpan, RecordCounts, Tally};
 
-use super::log::fresh;
+use super::open::fresh;
 use super::segment::make_dir;
 use super::survey::SegmentInfo;
 use super::tail::{Config, State, Tail};

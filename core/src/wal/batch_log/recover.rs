@@ -31,7 +31,7 @@ use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::{Arc, AtomicU64};
 use crate::vfs::{Vfs, join};
-use crate::wal::log::{fresh, remove_behind};
+use crate::wal::open::{fresh, remove_behind};
 use crate::wal::segment::{Segment, copy_before_write};
 use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments, read_segment};
 use crate::wal::tail::{Config, Rotated, Tail};

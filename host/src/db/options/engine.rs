@@ -1,11 +1,12 @@
 //! What the options mean: checks, and the engine's own options.
 
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::EngineOptions;
+use nokv_core::engine::{EngineOptions, WatchdogOptions};
 use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
 use super::Options;
+use crate::db::commit::QueueOptions;
 
 impl Options {
     /// Checks every field.
@@ -68,7 +69,24 @@ impl Options {
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
-            watchdog: self.to_watchdog(),
+            watchdog: WatchdogOptions {
+                enabled: self.enable_wal_watchdog,
+                min_removable: self.wal_auto_gc_min_removable,
+                max_batch: self.wal_auto_gc_max_batch,
+                warn_ratio: self.wal_typed_record_warn_ratio,
+                warn_segments: self.wal_typed_record_warn_segments,
+                lag_warn_segments: self.raft_lag_warn_segments,
+            },
+        }
+    }
+
+    pub(crate) fn to_queue(&self) -> QueueOptions {
+        QueueOptions {
+            batch_count_max: self.max_batch_count,
+            batch_bytes_max: self.max_batch_bytes,
+            record_batches_max: self.write_batch_max_count,
+            record_bytes_max: self.write_batch_max_bytes,
+            wait: self.write_batch_wait,
         }
     }
 
