@@ -323,6 +323,8 @@ fn a_pointer_that_cannot_be_is_refused_and_the_database_goes_on() {
     let cases = [
         ("back", pointer(1, first)),
         ("behind the end", pointer(1, Position { offset: end.offset + 8, ..end })),
+        ("within a record", pointer(1, Position { offset: second.offset + 8, ..second })),
+        ("between words", pointer(1, Position { offset: second.offset + 1, ..second })),
         ("in a later segment", pointer(1, Position { segment: 9, offset: 64 })),
         ("group", pointer(1 << 56, second)),
         ("applied", RaftPointer { applied_index: 2, committed: 1, ..pointer(1, second) }),

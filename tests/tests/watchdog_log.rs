@@ -182,7 +182,9 @@ fn status_says_what_the_log_holds_also_after_a_reopen() {
     let again = Options { wal_typed_record_warn_ratio: 0.5, ..options() };
     check(open_with(&fs.kill_clone(), again.clone()).wal_status());
     drop((db, wal));
-    check(open_with(&fs, Options { read_only: true, ..again }).wal_status());
+    let status = check(open_with(&fs, Options { read_only: true, ..again }).wal_status());
+    assert_eq!((status.active_segment, status.segment_count), (1, 1));
+    assert!(status.active_bytes > 64);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Orderin
 use crate::table::{Table, TableShared};
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::{BatchLog, Tally};
+use crate::wal::{BatchLog, Position, Tally};
 use crate::write::publish::Publisher;
 
 mod background;
@@ -105,8 +105,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flushed_seq: AtomicU64,
     /// The log floor that the manifest records.
     pub(crate) wal_floor: AtomicU32,
-    /// What the log held when it was replayed, for one that is read-only.
-    pub(crate) replayed: Tally,
+    /// What the log held when it was replayed, and where it ended, for one that is read-only.
+    pub(crate) replayed: (Tally, Position),
     /// The manifest's raft pointers and regions, to look at without its lock.
     pub(crate) raft: Mutex<BTreeMap<u64, RaftPointer>>,
     pub(crate) regions: Mutex<BTreeMap<u64, RegionMeta>>,

@@ -32,7 +32,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
-use crate::wal::{Cut, Tally};
+use crate::wal::{Cut, Position, Tally};
 use crate::write::publish::Publisher;
 
 /// What opening found.
@@ -123,6 +123,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
             tally: Tally::default(),
+            end: Position::default(),
         };
         let batch_log = recover_log(
             &fs,
@@ -203,7 +204,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             wal_floor: AtomicU32::new(wal_floor),
-            replayed: replay.tally,
+            replayed: (replay.tally, replay.end),
             raft: Mutex::new(state.raft),
             regions: Mutex::new(state.regions),
             watchdog: watchdog::Counters::default(),

@@ -38,6 +38,8 @@ use crate::index::MemIndex;
 use crate::manifest::ManifestState;
 use crate::sync::Ordering;
 use crate::vfs::Vfs;
+use crate::wal::batch_log::SEGMENT_EXT;
+use crate::wal::survey::{SegmentFile, list_segments};
 use crate::wal::{
     Appended, BatchLogConfig, BatchLogRecord, Position, RecordCounts, RecoverFrom, Section, replay_read_only,
 };
@@ -251,9 +253,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         replay_read_only(&self.fs, &self.path(WAL_DIR), config, place, &mut each).map(|_| ())
     }
 
-    /// The segments of the log, oldest first, with what they hold. Empty when read-only.
+    /// The segments of the log, oldest first, with what they hold. When read-only, those that were replayed; of all but
+    /// the last, `bytes` is what the file has.
     pub fn wal_segments(&self) -> Vec<WalSegment> {
-        let Some(batch_log) = &self.batch_log else { return Vec::new() };
+        let Some(batch_log) = &self.batch_log else { return self.replayed_segments() };
         let tally = batch_log.tally();
         let segment = |info: crate::wal::SegmentInfo| WalSegment {
             number: info.number,
@@ -265,9 +268,25 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         batch_log.segments().into_iter().map(segment).collect()
     }
 
+    fn replayed_segments(&self) -> Vec<WalSegment> {
+        let (tally, end) = &self.replayed;
+        // A segment behind the end was made ahead of time, or would be cut.
+        let files = list_segments(&self.fs, &self.path(WAL_DIR), SEGMENT_EXT).unwrap_or_default();
+        let replayed =
+            files.into_iter().filter(|f| (self.recorded_floor()..=end.segment).contains(&f.number));
+        let segment = |file: SegmentFile| WalSegment {
+            number: file.number,
+            bytes: if file.number == end.segment { end.offset } else { file.file_bytes },
+            file_bytes: file.file_bytes,
+            sealed: file.number < end.segment,
+            counts: tally.of_segment(file.number),
+        };
+        replayed.map(segment).collect()
+    }
+
     /// What the log holds.
     pub fn record_counts(&self) -> RecordCounts {
-        self.batch_log.as_ref().map_or_else(|| self.replayed.total(), |log| log.tally().total())
+        self.batch_log.as_ref().map_or_else(|| self.replayed.0.total(), |log| log.tally().total())
     }
 
     /// The pointers of all raft groups, by group.
@@ -367,7 +386,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let Some(batch_log) = &self.batch_log else { return Err(Error::Closed) };
         let Some(at) = pointer.position() else { return Ok(()) };
         let floor = Position::start_of(install.manifest.state().wal_floor);
-        if at < floor || at > batch_log.durable() {
+        let state = install.manifest.state();
+        // A place that it named before was looked at then.
+        let is_known = state.raft.get(&pointer.group).and_then(RaftPointer::position) == Some(at);
+        if at < floor || at > batch_log.durable() || !(is_known || batch_log.is_place(at)?) {
             let text = alloc::format!("the log has no place {at} for the pointer of group {}", pointer.group);
             return Err(Error::InvalidArgument(text));
         }

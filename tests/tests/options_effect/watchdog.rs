@@ -30,8 +30,7 @@ fn append(db: &Db<MemFs>, bytes: usize) -> Position {
 }
 
 fn point(db: &Db<MemFs>, at: Position) {
-    let pointer =
-        RaftPointer { group: 1, segment: at.segment, offset: at.offset, ..RaftPointer::default() };
+    let pointer = RaftPointer { group: 1, segment: at.segment, offset: at.offset, ..RaftPointer::default() };
     db.wal().set_raft_pointer(pointer).unwrap();
 }
 
