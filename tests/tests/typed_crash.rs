@@ -18,6 +18,15 @@ use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
 
 type Store = Arc<Engine<MemFs, Skiplist>>;
 
+const IMAGES: [CrashImage; 6] = [
+    CrashImage::None,
+    CrashImage::All,
+    CrashImage::AllButOne,
+    CrashImage::OneOnly,
+    CrashImage::Random,
+    CrashImage::Random,
+];
+
 /// What a group must have.
 #[derive(Debug, Clone, Default)]
 struct Expected {
@@ -235,9 +244,11 @@ fn crash_everywhere(watchdog: bool, maps: bool) {
             let what = format!("before call {call} {op} {path}");
             let mut images = images.lock().unwrap();
             images.push((fs.kill_clone(), now.clone(), format!("killed {what}")));
-            let image = [CrashImage::None, CrashImage::All, CrashImage::Random][call as usize % 3];
-            let mode = if call % 2 == 0 { CrashMode::Posix } else { CrashMode::Hostile };
-            images.push((fs.crash_clone(call, mode, image), now, format!("{mode:?} {image:?} {what}")));
+            for (i, image) in IMAGES.into_iter().enumerate() {
+                let mode = if i % 2 == 0 { CrashMode::Posix } else { CrashMode::Hostile };
+                let image = fs.crash_clone(call * 7 + i as u64, mode, image);
+                images.push((image, now.clone(), format!("{mode:?} {:?} {what}", IMAGES[i])));
+            }
         }
     };
     fs.set_call_hook(Box::new(hook));
@@ -247,7 +258,7 @@ fn crash_everywhere(watchdog: bool, maps: bool) {
     workload(&mut drive);
     fs.clear_call_hook();
     let images = std::mem::take(&mut *images.lock().unwrap());
-    assert!(images.len() > 200, "{}", images.len());
+    assert!(images.len() > 700, "{}", images.len());
     for (image, books, what) in &images {
         verify(image, books, watchdog, what);
     }

@@ -138,6 +138,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         )?;
         if !options.read_only {
             manifest.begin_writes()?;
+            make_table_dir(&fs, dir)?;
             let cut_any = report.cut.is_some() || opened.torn_at.is_some();
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
@@ -269,6 +270,19 @@ pub(crate) fn sync_parents<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
         below = parent.trim_end_matches('/');
     }
     Ok(())
+}
+
+/// A copy of a database without tables may have lost the empty directory.
+fn make_table_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    let table_dir = join(dir, TABLE_DIR);
+    match fs.list(&table_dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == IoErrorKind::NotFound => {
+            fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
+            fs.sync_dir(dir).at("sync", dir)
+        }
+        Err(error) => Err(Error::io("list", &table_dir, error)),
+    }
 }
 
 /// Is every table that the manifest names there, with its size? Gives the highest number of any table file.
