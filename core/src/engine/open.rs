@@ -135,6 +135,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
             tally: Tally::default(),
+            end: Position::default(),
         };
         let batch_log = recover_log(
             &fs,
@@ -149,6 +150,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         )?;
         if !options.read_only {
             manifest.begin_writes()?;
+            make_table_dir(&fs, dir)?;
             let cut_any = report.cut.is_some() || opened.torn_at.is_some();
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
@@ -218,7 +220,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             wal_floor: AtomicU32::new(wal_floor),
-            replayed: replay.tally,
+            replayed: (replay.tally, replay.end),
             raft: Mutex::new(state.raft),
             regions: Mutex::new(state.regions),
             watchdog: watchdog::Counters::default(),
@@ -286,6 +288,19 @@ pub(crate) fn sync_parents<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
         below = parent.trim_end_matches('/');
     }
     Ok(())
+}
+
+/// A copy of a database without tables may have lost the empty directory.
+fn make_table_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    let table_dir = join(dir, TABLE_DIR);
+    match fs.list(&table_dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == IoErrorKind::NotFound => {
+            fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
+            fs.sync_dir(dir).at("sync", dir)
+        }
+        Err(error) => Err(Error::io("list", &table_dir, error)),
+    }
 }
 
 /// Is every table that the manifest names there, with its size? Gives the highest number of any table file.

@@ -37,7 +37,7 @@ pub use batch_log::{
     RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
 pub use decoder::{NoopDecoder, RecordDecoder};
-pub use dump::{Dump, DumpRecord, EndState, dump};
+pub use dump::{Dump, DumpRecord, DumpSection, EndState, OwnRecord, dump, own_record};
 pub use index::ShardedIndex;
 pub use journal::{Journal, SyncMode};
 pub use log::{Log, OpenReport};
