@@ -33,6 +33,18 @@ pub struct Scores {
     pub debt_bytes: u64,
 }
 
+impl Scores {
+    /// The highest score of a level or ingest set.
+    pub fn max(&self) -> u64 {
+        self.level.iter().chain(&self.ingest).max().copied().unwrap_or(0)
+    }
+
+    /// Levels and ingest sets that want compaction.
+    pub fn due(&self) -> usize {
+        self.level.iter().chain(&self.ingest).filter(|score| **score >= 1000).count()
+    }
+}
+
 /// Computes all scores.
 pub fn scores<T: TableInfo>(version: &Version<T>, busy: &BusySet, opts: &PickOptions) -> Scores {
     let free = |meta: &TableMeta| !busy.holds(meta.id);

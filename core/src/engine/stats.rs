@@ -91,6 +91,11 @@ impl Counters {
         self.background_errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Collections and the segments that they freed.
+    pub(crate) fn collections(&self) -> (u64, u64) {
+        (self.gc_runs.load(Ordering::Relaxed), self.gc_segments.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn collected(&self, segments: u64) {
         self.gc_runs.fetch_add(1, Ordering::Relaxed);
         self.gc_segments.fetch_add(segments, Ordering::Relaxed);

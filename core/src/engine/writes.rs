@@ -88,8 +88,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             self.check_size(batch)?;
             return Ok((Cow::Borrowed(batch), None));
         }
-        let id = self.in_flight.lock().enter();
-        let guard = Separated { engine: self, id };
+        let guard = self.enter_flight();
         let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
         for op in batch.iter() {
             if op.kind != Kind::Put || op.value.len() < threshold {
@@ -101,9 +100,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let ptr = appended.inspect_err(|error| self.poison_unless_passing(error))?;
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
+        self.tell_rotations();
         let batch = batch.with_ops(ops);
         self.check_size(&batch)?;
         Ok((Cow::Owned(batch), Some(guard)))
+    }
+
+    /// Marks whoever appends to the value log and publishes the pointers later, until the guard is dropped.
+    pub(crate) fn enter_flight(&self) -> Separated<'_, V, I> {
+        let id = self.in_flight.lock().enter();
+        Separated { engine: self, id }
     }
 
     fn check_size(&self, batch: &WriteBatch) -> Result<()> {

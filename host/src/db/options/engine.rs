@@ -3,6 +3,7 @@
 use nokv_core::compact::PickOptions;
 use nokv_core::engine::EngineOptions;
 use nokv_core::table::TableOptions;
+use nokv_core::vlog::GcOptions;
 use nokv_core::{Error, Result};
 
 use super::Options;
@@ -42,12 +43,14 @@ impl Options {
             wal_segment_bytes: self.wal_segment_bytes,
             value_threshold_bytes: self.value_threshold_bytes,
             value_log_segment_bytes: self.value_log_segment_bytes,
+            value_log_max_entries: self.value_log_max_entries,
             value_log_buckets: self.value_log_bucket_count.max(1),
             value_log_hot_buckets: if self.value_log_bucket_count > 1 {
                 self.value_log_hot_bucket_count
             } else {
                 0
             },
+            gc: self.to_gc(),
             table: TableOptions {
                 block_bytes: self.block_bytes,
                 bloom_bits_per_key: self.bloom_bits_per_key,
@@ -68,6 +71,33 @@ impl Options {
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
+        }
+    }
+
+    fn to_gc(&self) -> GcOptions {
+        let default = GcOptions::default();
+        // 0 means the default.
+        let mille = |score: f64, default: u64| if score > 0.0 { (score * 1000.0) as u64 } else { default };
+        let count = |count: usize, default: usize| if count > 0 { count } else { default };
+        let share = |share: f64, default: f64| if share > 0.0 { share } else { default };
+        GcOptions {
+            discard_ratio: self.value_log_gc_discard_ratio,
+            parallelism: self.gc_parallelism(),
+            reduce_score: mille(self.value_log_gc_reduce_score, default.reduce_score),
+            skip_score: mille(self.value_log_gc_skip_score, default.skip_score),
+            reduce_backlog: count(self.value_log_gc_reduce_backlog, default.reduce_backlog),
+            skip_backlog: count(self.value_log_gc_skip_backlog, default.skip_backlog),
+            sample_size_ratio: share(self.value_log_gc_sample_size_ratio, default.sample_size_ratio),
+            sample_count_ratio: share(self.value_log_gc_sample_count_ratio, default.sample_count_ratio),
+            sample_from_head: self.value_log_gc_sample_from_head,
+        }
+    }
+
+    /// Value-log collections at once.
+    pub(crate) fn gc_parallelism(&self) -> usize {
+        match self.value_log_gc_parallelism {
+            0 => (self.compactor_threads() / 2).max(1),
+            n => n,
         }
     }
 
