@@ -226,7 +226,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clock
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
-        let signals = Arc::new(HostSignals::new(options.background_bytes_per_second));
+        let signals = Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
         let environment =
             Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
@@ -237,7 +237,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             let worker_options = WorkerOptions {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
-                gc_ratio: options.value_log_gc_discard_ratio,
+                gc_threads: options.gc_parallelism(),
                 listener: options.listener.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)
