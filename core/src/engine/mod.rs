@@ -48,6 +48,7 @@ mod repair;
 mod replay;
 mod snapshots;
 mod stats;
+mod stats_compaction;
 mod writes;
 
 pub use background::{Stall, Work};
@@ -64,6 +65,7 @@ pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
 pub use stats::{EngineStats, LevelStats};
+pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
 pub use writes::{Member, Prepared, Separated, Ticket};
 
 /// The directory of the log.
@@ -114,6 +116,7 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) stopping: AtomicBool,
     pub(crate) gc: Mutex<gc::GcState>,
     pub(crate) gc_counters: gc::GcCounters,
+    pub(crate) compaction_counters: stats_compaction::CompactionCounters,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,
     pub(crate) counters: stats::Counters,

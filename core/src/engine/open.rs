@@ -21,6 +21,7 @@ use crate::compact::BusySet;
 use crate::engine::compaction::table_name;
 use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
+use crate::engine::stats_compaction::CompactionCounters;
 use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
@@ -211,6 +212,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             stopping: AtomicBool::new(false),
             gc: Mutex::default(),
             gc_counters: GcCounters::default(),
+            compaction_counters: CompactionCounters::default(),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
             counters: stats::Counters::default(),

@@ -62,7 +62,8 @@ impl<V: Vfs> Bucket<V> {
     pub(super) fn appended(&mut self, offset: u64, segment_bytes: u64) {
         self.entries = self.entries.saturating_add(1);
         let apart = (segment_bytes / MARKS).max(1);
-        if self.marks.last().is_none_or(|last| offset - last >= apart) && (self.marks.len() as u64) < 2 * MARKS
+        if self.marks.last().is_none_or(|last| offset - last >= apart)
+            && (self.marks.len() as u64) < 2 * MARKS
         {
             self.marks.push(offset);
         }

@@ -280,13 +280,17 @@ fn dead_bytes_are_what_no_table_names() {
 #[test]
 fn a_segment_is_left_after_so_many_values() {
     let fs = TestFs::new(true);
-    let opts = ValueLogOptions { segment_bytes: 1 << 20, max_entries: 3, buckets: 1, hot_buckets: 0, open_files: 2 };
+    let opts =
+        ValueLogOptions { segment_bytes: 1 << 20, max_entries: 3, buckets: 1, hot_buckets: 0, open_files: 2 };
     let open = || ValueLog::open(fs.clone(), "db", opts, false, &state(), false).unwrap();
     let log = open();
     let segments = |log: &ValueLog<TestFs>| (0..7).map(|n| put(log, n).unwrap().segment).collect::<Vec<_>>();
     assert_eq!(segments(&log), [1, 1, 1, 2, 2, 2, 3]);
     let rotations = log.take_rotations();
-    assert_eq!(rotations.iter().map(|r| (r.segment, r.entries)).collect::<Vec<_>>(), [(1, 0), (2, 3), (3, 3)]);
+    assert_eq!(
+        rotations.iter().map(|r| (r.segment, r.entries)).collect::<Vec<_>>(),
+        [(1, 0), (2, 3), (3, 3)]
+    );
     assert_eq!((log.take_rotations().len(), log.head_updates()), (0, 3));
     // A reopened log starts a new segment, so it never has to count.
     assert_eq!(segments(&open()), [4, 4, 4, 5, 5, 5, 6]);

@@ -226,7 +226,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clock
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
-        let signals = Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
+        let signals =
+            Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
         let environment =
             Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;

@@ -312,7 +312,9 @@ impl core::fmt::Display for ValueLogStep {
             Self::Collected { bucket, segment, bytes } => {
                 write!(f, "segment {segment} of bucket {bucket}, {bytes} bytes, is named by nothing any more")
             }
-            Self::Removed { bucket, segment } => write!(f, "segment {segment} of bucket {bucket} was removed"),
+            Self::Removed { bucket, segment } => {
+                write!(f, "segment {segment} of bucket {bucket} was removed")
+            }
             Self::Ended { buckets, report } => write!(
                 f,
                 "collection in buckets {buckets:?} freed {} segments, {} bytes, and moved {} bytes",

@@ -61,12 +61,11 @@ impl<V: Vfs, I: MemIndex> Relocate for Mover<'_, V, I> {
         if engine.stopping.load(Ordering::Relaxed) {
             return Err(Error::Busy("the database closes"));
         }
-        let value_at =
-            engine.vlog.read_into(ptr, key, version, &mut self.record).inspect_err(|error| {
-                if matches!(error, Error::Corrupt { .. }) {
-                    self.damaged = Some((from, error.clone()));
-                }
-            })?;
+        let value_at = engine.vlog.read_into(ptr, key, version, &mut self.record).inspect_err(|error| {
+            if matches!(error, Error::Corrupt { .. }) {
+                self.damaged = Some((from, error.clone()));
+            }
+        })?;
         let value = self.record.get(value_at..).unwrap_or(&[]);
         self.moved_bytes += value.len() as u64;
         engine.signals.collection_io(value.len() as u64);
@@ -132,8 +131,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         // Nothing names what is moved before the outputs are installed: other jobs must know of that.
         let in_flight = self.enter_flight();
         let victims = self.gc.lock().moving.clone();
-        let mut mover =
-            Mover { engine: self, victims, moved_bytes: 0, record: Vec::new(), damaged: None };
+        let mut mover = Mover { engine: self, victims, moved_bytes: 0, record: Vec::new(), damaged: None };
         let place = Place { level: input.level, ingest: input.ingest };
         let result = self.merge_tables(&[input], place, &mut mover);
         drop(in_flight);

@@ -253,7 +253,9 @@ mod tests {
     #[test]
     fn a_sample_contradicts_only_what_cannot_be() {
         // bytes, live by account, sampled, live in the sample
-        for agreeing in [(100, 30, 10, 0), (100, 30, 10, 10), (100, 0, 10, 0), (100, 100, 100, 100), (100, 90, 10, 0)] {
+        for agreeing in
+            [(100, 30, 10, 0), (100, 30, 10, 10), (100, 0, 10, 0), (100, 100, 100, 100), (100, 90, 10, 0)]
+        {
             assert_eq!(judge(agreeing.0, agreeing.1, agreeing.2, agreeing.3), None, "{agreeing:?}");
         }
         assert_eq!(judge(100, 0, 10, 10), Some(Contradiction::MoreLive));

@@ -61,16 +61,43 @@ impl Options {
             block_cache_bytes: self.block_cache_bytes,
             open_files_max: self.open_files_max,
             pick: PickOptions {
-                l0_tables: self.level0_compaction_tables,
+                // Writers are never slowed down before a compaction is due.
+                l0_tables: self.level0_compaction_tables.min(self.level0_slowdown()).max(1),
                 base_bytes: self.level_base_bytes,
                 multiplier: self.level_multiplier,
-                ..PickOptions::default()
+                ..self.to_ingest_pick()
             },
-            level0_slowdown_tables: self.num_level_zero_tables,
+            level0_slowdown_tables: self.level0_slowdown(),
             level0_stop_tables: self.level0_stop_tables,
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
+        }
+    }
+
+    /// Level-0 tables from which writers are slowed down.
+    fn level0_slowdown(&self) -> usize {
+        match self.num_level_zero_tables {
+            0 => Self::default().num_level_zero_tables,
+            n => n,
+        }
+    }
+
+    /// Options of the picker about ingest sets and values; 0 means the default.
+    fn to_ingest_pick(&self) -> PickOptions {
+        let default = PickOptions::default();
+        let batch = self.ingest_compact_batch_size;
+        let score = self.ingest_backlog_merge_score;
+        PickOptions {
+            ingest_batch: if batch > 0 { batch } else { default.ingest_batch },
+            ingest_merge_score: if score > 0.0 {
+                (score * 1000.0) as u64
+            } else {
+                default.ingest_merge_score
+            },
+            ingest_parallel: self.ingest_shard_parallelism.max(1),
+            value_weight: (self.compaction_value_weight.max(0.0) * 1000.0) as u64,
+            ..default
         }
     }
 
