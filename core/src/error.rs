@@ -92,6 +92,58 @@ pub enum Error {
     /// The write may or may not survive: its sync failed. The database is read-only until it is reopened.
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(String),
+    /// No record with that log index was appended yet.
+    #[error("log index {index} is not there yet: the last one is {last}")]
+    IndexNotYet {
+        /// The index asked for.
+        index: u64,
+        /// The highest one, 0 if there is none.
+        last: u64,
+    },
+    /// The record with that log index was removed from the front of the log.
+    #[error("log index {index} was removed: the first one is {first}")]
+    IndexTruncated {
+        /// The index asked for.
+        index: u64,
+        /// The lowest one.
+        first: u64,
+    },
+    /// The log index lies between others but was never used.
+    #[error("no record has log index {index}")]
+    IndexMissing {
+        /// The index asked for.
+        index: u64,
+    },
+    /// Readers stand behind the place where the log was to be cut. Nothing was removed: move or drop them.
+    #[error("{readers} readers stand behind the new end of the log, up to segment {segment}")]
+    ReadersBehind {
+        /// The newest segment that one stands in.
+        segment: u32,
+        /// How many there are.
+        readers: usize,
+    },
+    /// The data of a record is longer than a record log takes. Nothing was written.
+    #[error("the record of {bytes} bytes is above the limit of {limit}")]
+    RecordTooBig {
+        /// Its length.
+        bytes: usize,
+        /// The longest possible.
+        limit: usize,
+    },
+    /// The id of a record does not follow the one before it. Nothing was written.
+    #[error("record id {found} where {expected} must follow")]
+    NotSequential {
+        /// The id that would have been right.
+        expected: u64,
+        /// The id that was given.
+        found: u64,
+    },
+    /// The log was cut where an iterator stands.
+    #[error("record {id}, which the iterator was to give, was removed")]
+    RemovedUnderIterator {
+        /// The record that it would have given next.
+        id: u64,
+    },
     /// A value-log collection is running already.
     #[error("a value-log collection is running already")]
     GcRejected,

@@ -15,6 +15,7 @@ pub mod cursor;
 pub mod engine;
 pub mod error;
 pub mod heat;
+pub mod hotring;
 pub mod index;
 pub mod level;
 pub mod limits;

@@ -5,8 +5,9 @@
 //! envelope := format u16 = 1, flags u16 (last part = 1), part u32, db_id u64, segment u32,
 //!             durable_segment u32, offset u64, record_no u64, first_seq u64, durable_offset u64
 //! body     := the chunks of a batch's parts one after another := section*
-//! section  := kind u8, zero u8[3], group u32, len u64, bytes (len)
+//! section  := kind u8, group_high u24, group_low u32, len u64, bytes (len)
 //! ```
+//! A group's number is `group_high` * 2^32 + `group_low`: below 2^56. It is 0 for the engine's own sections.
 //! A batch is one record, or several where it does not fit a segment: parts 0, 1, ... of which the last has
 //! the flag. The parts cut the body anywhere. Section bytes are not padded.
 //!
@@ -32,12 +33,20 @@ pub const SECTION_HEAD_BYTES: usize = 16;
 
 /// Operations of a batch: [`crate::batch`].
 pub const SECTION_BATCH: u8 = 1;
-/// Reserved: entries of a raft group.
+/// Entries of a raft group; the bytes are the group's own.
 pub const SECTION_RAFT_ENTRIES: u8 = 2;
-/// Reserved: hard state of a raft group.
+/// Hard state of a raft group; the bytes are the group's own.
 pub const SECTION_RAFT_STATE: u8 = 3;
-/// Reserved: snapshot mark of a raft group.
+/// Snapshot mark of a raft group; the bytes are the group's own.
 pub const SECTION_RAFT_SNAPSHOT: u8 = 4;
+/// First section of a batch that holds copies of a group's earlier records; no bytes. The copies count only if the
+/// group's pointer names this batch: else the earlier records do.
+pub const SECTION_COPIES: u8 = 5;
+/// Kinds from here on are for users of the log.
+pub const SECTION_USER: u8 = 128;
+
+/// Numbers of groups are at most this.
+pub const GROUP_MAX: u64 = (1 << 56) - 1;
 
 const LAST_PART: u16 = 1;
 
@@ -126,18 +135,19 @@ impl Envelope {
     }
 }
 
-/// The head of a section of `len` bytes.
+/// The head of a section of `len` bytes. `group` is at most [`GROUP_MAX`].
 #[inline]
-pub fn section_head(kind: u8, group: u32, len: u64) -> [u8; SECTION_HEAD_BYTES] {
+pub fn section_head(kind: u8, group: u64, len: u64) -> [u8; SECTION_HEAD_BYTES] {
+    debug_assert!(group <= GROUP_MAX);
+    let [a, b, c, d, e, f, g, _] = group.to_le_bytes();
     let mut head = [0; SECTION_HEAD_BYTES];
-    head[0] = kind;
-    head[4..8].copy_from_slice(&group.to_le_bytes());
+    head[..8].copy_from_slice(&[kind, e, f, g, a, b, c, d]);
     head[8..].copy_from_slice(&len.to_le_bytes());
     head
 }
 
 /// Appends a section.
-pub fn encode_section(kind: u8, group: u32, bytes: &[u8], out: &mut Vec<u8>) {
+pub fn encode_section(kind: u8, group: u64, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&section_head(kind, group, bytes.len() as u64));
     out.extend_from_slice(bytes);
 }
@@ -148,7 +158,7 @@ pub struct SectionRef<'a> {
     /// What it holds: [`SECTION_BATCH`] or another number of this table.
     pub kind: u8,
     /// Whose it is; 0 for the engine itself.
-    pub group: u32,
+    pub group: u64,
     /// Its bytes.
     pub bytes: &'a [u8],
 }
@@ -183,10 +193,12 @@ impl<'a> Iterator for Sections<'a> {
 fn decode_section<'a>(reader: &mut Reader<'a>) -> Result<SectionRef<'a>, Malformed> {
     let start = reader.offset();
     let kind = reader.u8("a section head")?;
-    if reader.array::<3>("a section head")? != [0; 3] {
+    let [e, f, g] = reader.array::<3>("a section head")?;
+    let [a, b, c, d] = reader.array::<4>("a section head")?;
+    let group = u64::from_le_bytes([a, b, c, d, e, f, g, 0]);
+    if kind == SECTION_BATCH && group > u64::from(u32::MAX) {
         return Err(Malformed::new(start + 1, "zeros in a section head"));
     }
-    let group = reader.u32("a section head")?;
     let len = reader.u64("a section head")?;
     let len = usize::try_from(len).map_err(|_| Malformed::new(start + 8, "a section within its batch"))?;
     Ok(SectionRef { kind, group, bytes: reader.take(len, "a section within its batch")? })
@@ -242,6 +254,14 @@ mod tests {
     }
 
     #[test]
+    fn golden_typed_section() {
+        let mut bytes = vec![];
+        encode_section(SECTION_RAFT_ENTRIES, 0x00aa_bbcc_0102_0304, b"e", &mut bytes);
+        let expected = [2, 0xcc, 0xbb, 0xaa, 4, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, b'e'];
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
     fn a_durable_position_behind_the_record_is_refused() {
         let mut envelope = sample();
         envelope.durable = Position { segment: 3, offset: 648 };
@@ -260,8 +280,14 @@ mod tests {
         }
 
         #[test]
-        fn sections_round_trip(sections: Vec<(u8, u32, Vec<u8>)>) {
+        fn sections_round_trip(sections: Vec<(u8, u64, Vec<u8>)>) {
             let mut body = vec![];
+            let sections: Vec<_> = sections
+                .into_iter()
+                .map(|(kind, group, bytes)| {
+                    (kind, group & if kind == SECTION_BATCH { 0xffff_ffff } else { GROUP_MAX }, bytes)
+                })
+                .collect();
             for (kind, group, bytes) in &sections {
                 encode_section(*kind, *group, bytes, &mut body);
             }

@@ -92,6 +92,12 @@ pub fn key_hash(key: KeyRef<'_>) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(key.user_key, key.cf.0 as u64)
 }
 
+/// 128 bits that stand for a key in memory: XXH3-128 of the user key, seeded with family and `seed`. Never stored.
+#[inline]
+pub fn key_print(key: KeyRef<'_>, seed: u64) -> u128 {
+    xxhash_rust::xxh3::xxh3_128_with_seed(key.user_key, seed ^ key.cf.0 as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +117,12 @@ mod tests {
     fn the_hash_is_stored_and_must_not_move() {
         assert_eq!(key_hash(KeyRef::new(CfId(0), b"")), 0x2d06_8005_38d3_94c2);
         assert_ne!(key_hash(KeyRef::new(CfId(0), b"a")), key_hash(KeyRef::new(CfId(1), b"a")));
+    }
+
+    #[test]
+    fn prints_tell_families_and_seeds_apart() {
+        let print = |cf, seed| key_print(KeyRef::new(CfId(cf), b"a"), seed);
+        let prints = [print(0, 0), print(1, 0), print(0, 1 << 40), print(1, 1 << 40)];
+        assert!((0..4).all(|i| (0..i).all(|j| prints[i] != prints[j])), "{prints:x?}");
     }
 }

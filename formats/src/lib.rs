@@ -22,6 +22,7 @@ pub mod current;
 pub mod entry;
 pub mod envelope;
 pub mod filter;
+pub mod journal;
 pub mod key;
 pub mod manifest;
 pub mod names;

@@ -42,8 +42,12 @@ use crate::bytes::{Malformed, Reader};
 use crate::entry::Seq;
 use crate::key::CfId;
 use crate::table_props::{TableId, TableMeta, TableProps};
-use crate::walfs::{FRAME_HEAD_BYTES, Found, encode_frame, frame_at};
+use crate::walfs::{FRAME_HEAD_BYTES, Found, Position, encode_frame, frame_at};
 use crate::{varint, versions};
+
+mod cluster;
+
+pub use cluster::{RaftPointer, RegionEpoch, RegionMeta, RegionPeer, RegionState};
 
 /// What [`Group::decode`] says of an edit that only a later format knows.
 pub const UNKNOWN_EDIT: &str = "edit known to manifest format 1";
@@ -145,33 +149,20 @@ pub enum Edit {
     },
     /// Where the log of a raft group stands.
     RaftPointer(RaftPointer),
-    /// A change of a region.
-    Region(Vec<u8>),
-}
-
-/// Where the log of a raft group stands. Reserved for the cluster layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RaftPointer {
-    /// The group.
-    pub group: u64,
-    /// Log segment of the group's newest record.
-    pub segment: u32,
-    /// Its offset there.
-    pub offset: u64,
-    /// Last index whose effects are in the engine.
-    pub applied_index: u64,
-    /// Its term.
-    pub applied_term: u64,
-    /// Last committed index. Never below `applied_index`.
-    pub committed: u64,
-    /// Last index covered by a snapshot.
-    pub snapshot_index: u64,
-    /// Its term.
-    pub snapshot_term: u64,
-    /// Last index that was truncated from the log.
-    pub truncated_index: u64,
-    /// Its term.
-    pub truncated_term: u64,
+    /// A raft group is gone: what the log holds of it before a place is not needed.
+    RaftRemove {
+        /// The group.
+        group: u64,
+        /// The place.
+        before: Position,
+    },
+    /// A region is there, or is now like this.
+    Region(RegionMeta),
+    /// A region is forgotten.
+    RegionRemove {
+        /// The region.
+        id: u64,
+    },
 }
 
 impl Edit {
@@ -192,6 +183,8 @@ impl Edit {
             Self::VlogRemove { .. } => 13,
             Self::RaftPointer(_) => 14,
             Self::Region(_) => 15,
+            Self::RaftRemove { .. } => 16,
+            Self::RegionRemove { .. } => 17,
         }
     }
 
@@ -227,22 +220,12 @@ impl Edit {
                 body.push(u8::from(*sealed));
                 varint::encode(*size, body);
             }
-            Self::RaftPointer(p) => varints(
-                body,
-                &[
-                    p.group,
-                    u64::from(p.segment),
-                    p.offset,
-                    p.applied_index,
-                    p.applied_term,
-                    p.committed,
-                    p.snapshot_index,
-                    p.snapshot_term,
-                    p.truncated_index,
-                    p.truncated_term,
-                ],
-            ),
-            Self::Region(bytes) => body.extend_from_slice(bytes),
+            Self::RaftPointer(pointer) => pointer.encode(body),
+            Self::Region(region) => region.encode(body),
+            Self::RaftRemove { group, before } => {
+                varints(body, &[*group, u64::from(before.segment), before.offset]);
+            }
+            Self::RegionRemove { id } => varint::encode(*id, body),
         }
         varint::encode(self.tag(), out);
         varint::encode(body.len() as u64, out);
@@ -299,19 +282,13 @@ impl Edit {
                 size: r.varint("size of a value-log segment")?,
             },
             13 => Self::VlogRemove { bucket: bucket(r)?, segment: r.varint_u32("value-log segment")? },
-            14 => Self::RaftPointer(RaftPointer {
+            14 => Self::RaftPointer(RaftPointer::decode(r)?),
+            15 => Self::Region(RegionMeta::decode(r)?),
+            16 => Self::RaftRemove {
                 group: r.varint("raft group")?,
-                segment: r.varint_u32("log segment")?,
-                offset: r.varint("log offset")?,
-                applied_index: r.varint("applied index")?,
-                applied_term: r.varint("applied term")?,
-                committed: r.varint("committed index")?,
-                snapshot_index: r.varint("snapshot index")?,
-                snapshot_term: r.varint("snapshot term")?,
-                truncated_index: r.varint("truncated index")?,
-                truncated_term: r.varint("truncated term")?,
-            }),
-            15 => Self::Region(r.take(r.remaining(), "region")?.to_vec()),
+                before: Position { segment: r.varint_u32("log segment")?, offset: r.varint("log offset")? },
+            },
+            17 => Self::RegionRemove { id: r.varint("region id")? },
             _ => return Err(r.malformed(UNKNOWN_EDIT)),
         })
     }

@@ -2,6 +2,8 @@
 
 /// `walfs` segment header, as the original writes it.
 pub const WALFS_HEADER: u32 = 1;
+/// A truncation of a `walfs` log that may not be finished; ours alone.
+pub const WALFS_TRUNCATION: u32 = 1;
 /// Log envelope of the engine's own records.
 pub const ENVELOPE: u16 = 1;
 /// Batch of operations inside a log record.
@@ -14,3 +16,5 @@ pub const MANIFEST: u16 = 1;
 pub const CURRENT: u16 = 1;
 /// Value-log segment.
 pub const VALUE_LOG: u32 = 1;
+/// Record of the operation journal.
+pub const JOURNAL: u8 = 1;

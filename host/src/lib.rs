@@ -12,21 +12,43 @@
 pub mod cli;
 mod db;
 mod index;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod repair;
 mod table_writer;
+pub mod wal_tail;
+
+/// Statistics: what [`Db::stats`] gives.
+pub mod stats {
+    pub use crate::db::{
+        CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+        FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+        LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics,
+        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
+        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
+    };
+}
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, Options, Snapshot, Stats, Transaction, WriteOptions,
-    split_internal_key,
+    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, RegionMetrics, Snapshot, StatsCollector,
+    StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot, options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;
 pub use nokv_core::clock::{Clock, ManualClock};
-pub use nokv_core::engine::{CheckReport, GcReport, OpenReport, ReplacedRange};
+pub use nokv_core::engine::watchdog::Decision as WatchdogDecision;
+pub use nokv_core::engine::{
+    CheckReport, GcReport, OpenReport, RaftStatus, RecordKind, ReplacedRange, TypedSection, WalSegment,
+    WalStatus,
+};
 pub use nokv_core::formats::{CfId, Kind, Seq, Version};
+pub use nokv_core::manifest::{RaftPointer, RegionEpoch, RegionMeta, RegionPeer, RegionState};
 pub use nokv_core::read::point::Value;
 pub use nokv_core::table::Compression;
+pub use nokv_core::wal::{Position, RecordCounts};
 pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;

@@ -277,6 +277,6 @@ fn listeners_hear_of_flushes_and_the_api_is_object_safe() {
     assert!(db.approximate_size(CfId::DEFAULT, b"", None).unwrap() > 0);
     assert_eq!(db.approximate_size(CfId::LOCK, b"", None).unwrap(), 0);
     assert!(db.health().writable);
-    assert_eq!(api.stats().unwrap().flushes, 1);
+    assert_eq!(api.stats().unwrap().flush.completed, 1);
     api.close().unwrap();
 }

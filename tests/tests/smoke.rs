@@ -68,7 +68,7 @@ fn large_values_and_collection() {
     let report = db.run_value_log_gc(0.5).unwrap();
     assert!(report.segments > 0);
     let after = db.stats();
-    assert!(after.value_log_bytes < before.value_log_bytes, "{before:?} {after:?}");
+    assert!(after.engine.space.value_log_bytes < before.engine.space.value_log_bytes, "{before:?} {after:?}");
     for i in 0..200u32 {
         assert_eq!(db.get(format!("k{i}").as_bytes()).unwrap().unwrap(), vec![3; 5000]);
     }

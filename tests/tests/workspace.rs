@@ -50,6 +50,7 @@ const SET_DEPENDENCIES: &[(&str, &str, &str)] = &[
 const UNSAFE_FILES: &[&str] = &[
     "core/src/arena.rs",
     "core/src/arena/entries.rs",
+    "core/src/hotring/once.rs",
     "index-art/src/cursor.rs",
     "index-art/src/node.rs",
     "index-skiplist/src/cursor.rs",

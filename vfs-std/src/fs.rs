@@ -7,7 +7,7 @@ use nokv_core::vfs::{Capabilities, DirEntry, IoError, IoErrorKind, IoResult, Ope
 
 use crate::error::{from_errno, from_io};
 use crate::file::StdFile;
-use crate::lock::StdLock;
+use crate::lock::{self, StdLock};
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,16 @@ impl StdFs {
     /// Without maps: everything goes through positional writes.
     pub const fn without_maps() -> Self {
         Self { maps: false }
+    }
+
+    /// Says who holds the lock file `path`, without taking the lock and without writing: an answer for tools that
+    /// only look. Fine if nobody holds it, or if there is no such file.
+    ///
+    /// # Errors
+    /// [`IoErrorKind::WouldBlock`] if it is held, with the process id as its code, as [`Vfs::lock`] gives it;
+    /// [`IoErrorKind::PermissionDenied`] and others if the file cannot be read.
+    pub fn probe_lock(&self, path: &str) -> IoResult<()> {
+        lock::probe(path)
     }
 }
 

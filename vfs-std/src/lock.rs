@@ -3,6 +3,9 @@
 //! The lock belongs to the open file, so it also keeps a second open in the same process out. The holder writes its
 //! process id into the file and removes it when it lets go; a holder that died leaves its id, which means
 //! nothing, as the lock is free then.
+//!
+//! [`probe`] asks whether the lock is held, and by whom, without writing anything: it shares the lock for an instant.
+//! Who takes the lock tells such an instant from a holder, which shares with nobody, and tries again.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -14,8 +17,8 @@ use rustix::io::Errno;
 use crate::error::{from_errno, from_io};
 use crate::fs::NO_FOLLOW;
 
-/// How often a lock file that is being replaced is looked at again.
-const ATTEMPTS: u32 = 16;
+/// How often a lock file that is being replaced, or looked at by others, is tried again.
+const ATTEMPTS: u32 = 64;
 
 /// A held lock file.
 #[derive(Debug)]
@@ -35,11 +38,16 @@ impl StdLock {
                 .custom_flags(NO_FOLLOW)
                 .open(path)
                 .map_err(from_io)?;
-            if let Err(errno) = take_exclusive(&file) {
-                return Err(match errno {
-                    Errno::WOULDBLOCK => IoError { kind: IoErrorKind::WouldBlock, code: holder(&file) },
-                    other => from_errno(other),
-                });
+            match try_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    probe_open(&file)?;
+                    // Somebody only looked. The lock that the look took goes with the file.
+                    drop(file);
+                    std::thread::yield_now();
+                    continue;
+                }
+                Err(other) => return Err(from_errno(other)),
             }
             // The name may have been removed, or made anew, between opening and locking.
             let ours = file.metadata().map_err(from_io)?;
@@ -58,9 +66,28 @@ impl StdLock {
     }
 }
 
-fn take_exclusive(file: &File) -> Result<(), Errno> {
+/// Says who holds the lock at `path`: [`IoErrorKind::WouldBlock`] with the process id; fine if nobody does, or if
+/// there is no such file.
+pub(crate) fn probe(path: &str) -> IoResult<()> {
+    match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path).map_err(from_io) {
+        Ok(file) => probe_open(&file),
+        Err(error) if error.kind == IoErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The shared lock that this takes ends with `file`.
+fn probe_open(file: &File) -> IoResult<()> {
+    match try_lock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(IoError { kind: IoErrorKind::WouldBlock, code: holder(file) }),
+        Err(other) => Err(from_errno(other)),
+    }
+}
+
+fn try_lock(file: &File, operation: FlockOperation) -> Result<(), Errno> {
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(file, operation) {
             Err(Errno::INTR) => {}
             other => return other,
         }

@@ -52,6 +52,41 @@ fn a_lock_names_its_holder_until_it_is_let_go() {
 }
 
 #[test]
+fn a_look_at_a_lock_names_its_holder_and_writes_nothing() {
+    let (_guard, dir) = dir();
+    let path = join(&dir, "LOCK");
+    StdFs::new().probe_lock(&path).unwrap();
+    assert!(!fs::exists(&path).unwrap(), "a look makes no lock file");
+    let held = StdFs::new().lock(&path).unwrap();
+    let error = StdFs::new().probe_lock(&path).unwrap_err();
+    assert_eq!(error.kind, IoErrorKind::WouldBlock);
+    assert_eq!(error.code, i32::try_from(std::process::id()).unwrap());
+    drop(held);
+    // One that died leaves its id, and holds nothing.
+    fs::write(&path, "1\n").unwrap();
+    StdFs::new().probe_lock(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+}
+
+#[test]
+fn looks_at_a_lock_keep_nobody_out() {
+    let (_guard, dir) = dir();
+    let path = join(&dir, "LOCK");
+    drop(StdFs::new().lock(&path).unwrap());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = StdFs::new().probe_lock(&path);
+            }
+        });
+        let taken = (0..2_000).find_map(|_| StdFs::new().lock(&path).err());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(taken, None);
+    });
+}
+
+#[test]
 fn symbolic_links_are_not_followed() {
     let (_guard, dir) = dir();
     let (target, link) = (join(&dir, "target"), join(&dir, "link"));

@@ -79,8 +79,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let edits: Vec<Edit> = state
             .to_edits()
             .into_iter()
-            // Without a floor the log is made by the first open.
-            .filter(|edit| !matches!(edit, Edit::WalFloor { .. }))
+            // Without a floor the log is made by the first open. The copy has no records of raft groups, so it is in
+            // none: as a member it would have forgotten what it voted for.
+            .filter(|edit| !is_of_member(edit))
             .collect();
         Manifest::create_with(fs.clone(), target, &edits)?;
         Ok(state.flushed_seq)
@@ -101,6 +102,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<()> {
         copy_file(&self.fs, from, to, bytes, &mut |n| self.signals.background_io(n))
     }
+}
+
+/// Does an edit say what only the original is: its log, its raft groups, its regions?
+const fn is_of_member(edit: &Edit) -> bool {
+    matches!(edit, Edit::WalFloor { .. } | Edit::RaftPointer(_) | Edit::RaftRemove { .. } | Edit::Region(_))
 }
 
 /// Copies the first `bytes` bytes of a file into a new one and syncs it.

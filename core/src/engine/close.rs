@@ -62,8 +62,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let end = batch_log.seal_for_close()?;
         let mut install = self.install.lock();
         let mut edits = Vec::new();
-        let floor = end.segment;
         let state = install.manifest.state();
+        let floor = self.log_floor(state, end.segment);
         let is_empty = flushed.is_ok() && state.flushed_seq >= self.last_seq();
         if is_empty && floor > state.wal_floor {
             edits.push(Edit::WalFloor { segment: floor });

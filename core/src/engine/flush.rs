@@ -7,7 +7,7 @@
 //! | a. value log synced | nothing that is named |
 //! | b. table bytes, then its directory entry | an unnamed table, swept at open |
 //! | c. manifest edit {add table, log floor, flushed seq, value-log segments} | replay skips what the table holds |
-//! | d. log segments below the floor unlinked | segments below the floor, ignored and swept |
+//! | d. log segments below the floor unlinked, if no raft group has records (else by the watchdog) | segments below the floor, ignored and swept |
 //!
 //! Flushes install in seal order: only the oldest sealed memtable is ever claimed, one at a time.
 
@@ -64,7 +64,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let ranges = memtable.ranges().unwrap_or_default();
         let tables = self.build_from_memtable(memtable, &ranges, &horizon, &view)?;
         let mut install = self.install.lock();
-        let floor = self.wal_floor_without(memtable);
+        let floor = self.log_floor(install.manifest.state(), self.flush_floor(Some(memtable)));
         let mut edits = Vec::new();
         for meta in &tables {
             edits.push(Edit::AddTable { level: 0, ingest: false, meta: meta.clone() });
@@ -81,9 +81,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let bytes = tables.iter().map(|t| t.file_bytes).sum();
         self.counters.flushed(bytes, self.clock.monotonic_ns().saturating_sub(started));
         // ORDER: segments go after the edit that says they are not needed.
-        if let Some(batch_log) = &self.batch_log {
-            batch_log.release_below(floor)?;
-        }
+        self.release_log(&install)?;
         drop(install);
         self.signals.work_ready();
         Ok(())
@@ -118,16 +116,6 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         outputs.commit()
     }
 
-    /// The first log segment that is needed once `flushed` is in a table.
-    fn wal_floor_without(&self, flushed: &Arc<Memtable<I>>) -> u32 {
-        let view = self.view.load();
-        view.memtables()
-            .filter(|m| !Arc::ptr_eq(m, flushed))
-            .map(|m| m.wal_segment())
-            .min()
-            .unwrap_or_else(|| view.active.wal_segment())
-    }
-
     /// Replaces the memtable by its tables in the view. The caller holds `install`.
     fn install_flush(&self, memtable: &Arc<Memtable<I>>, tables: &[Arc<TableMeta>]) {
         let opened: Vec<(u8, bool, Arc<Table<V>>)> =
@@ -150,6 +138,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             && !error.is_no_space()
         {
             self.poison(error);
+        }
+        if result.is_ok() {
+            self.wal_floor.store(install.manifest.state().wal_floor, Ordering::Release);
         }
         result
     }

@@ -8,7 +8,7 @@
 //! 1. `install`: the manifest, the busy set
 //! 2. `commit`: seqs, tickets, the log's append order
 //! 3. `view_lock`: replacing the view
-//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `gc`: leaves, never two at once
+//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `gc`, `raft`, `regions`: leaves, never two at once
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -21,14 +21,14 @@ use crate::compact::BusySet;
 use crate::error::{Error, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
-use crate::manifest::{Manifest, ManifestState};
+use crate::manifest::{Manifest, ManifestState, RaftPointer, RegionMeta};
 use crate::memtable::Memtable;
 use crate::read::view::View;
-use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::table::{Table, TableShared};
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::BatchLog;
+use crate::wal::{BatchLog, Tally};
 use crate::write::publish::Publisher;
 
 mod background;
@@ -49,6 +49,8 @@ mod replay;
 mod snapshots;
 mod stats;
 mod stats_compaction;
+mod typed;
+pub mod watchdog;
 mod writes;
 
 pub use background::{Stall, Work};
@@ -66,6 +68,8 @@ pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
 pub use stats::{EngineStats, LevelStats};
 pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
+pub use typed::{REWRITE_BYTES_MAX, RecordKind, TypedSection, TypedVisit, WalSegment};
+pub use watchdog::{RaftStatus, WalStatus, WatchdogOptions};
 pub use writes::{Member, Prepared, Separated, Ticket};
 
 /// The directory of the log.
@@ -103,6 +107,14 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) dropped_seq: AtomicU64,
     pub(crate) durable_seq: AtomicU64,
     pub(crate) flushed_seq: AtomicU64,
+    /// The log floor that the manifest records.
+    pub(crate) wal_floor: AtomicU32,
+    /// What the log held when it was replayed, for one that is read-only.
+    pub(crate) replayed: Tally,
+    /// The manifest's raft pointers and regions, to look at without its lock.
+    pub(crate) raft: Mutex<BTreeMap<u64, RaftPointer>>,
+    pub(crate) regions: Mutex<BTreeMap<u64, RegionMeta>>,
+    pub(crate) watchdog: watchdog::Counters,
     pub(crate) retired: Mutex<Retired<V, I>>,
     pub(crate) in_flight: Mutex<InFlight>,
     /// The seq that must be published before a flush that was asked for can start; 0 if none waits.

@@ -22,7 +22,7 @@ use crate::engine::compaction::table_name;
 use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
 use crate::engine::stats_compaction::CompactionCounters;
-use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats};
+use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats, watchdog};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
@@ -30,11 +30,11 @@ use crate::level::Version as TableVersion;
 use crate::manifest::{Manifest, ManifestState, probe};
 use crate::memtable::Memtable;
 use crate::read::view::View;
-use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, Mutex};
+use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
-use crate::wal::Cut;
+use crate::wal::{Cut, Tally};
 use crate::write::publish::Publisher;
 
 /// What opening found.
@@ -125,6 +125,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             filling: None,
             batches: 0,
             ops: 0,
+            tally: Tally::default(),
         };
         let batch_log = recover_log(
             &fs,
@@ -172,6 +173,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             table.set_level(u32::from(level));
             (level, ingest, Arc::new(table))
         }));
+        // Making the log set it.
+        let wal_floor = manifest.state().wal_floor;
         let view = View {
             id: 1,
             active: active.clone(),
@@ -202,6 +205,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             dropped_seq: AtomicU64::new(last.0),
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
+            wal_floor: AtomicU32::new(wal_floor),
+            replayed: replay.tally,
+            raft: Mutex::new(state.raft),
+            regions: Mutex::new(state.regions),
+            watchdog: watchdog::Counters::default(),
             retired: Mutex::new(Retired { tables: Vec::new(), memtables: Vec::new(), segments: Vec::new() }),
             in_flight: Mutex::default(),
             flush_waits_for: AtomicU64::new(0),

@@ -3,10 +3,14 @@
 use alloc::string::ToString;
 
 use crate::compact::PickOptions;
+use crate::engine::watchdog::WatchdogOptions;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::table::{Compression, TableOptions};
+use crate::table::{Compression, TableOptions, is_available};
 use crate::vlog::GcOptions;
+
+/// The largest block, before compression.
+const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// Options of the engine; the host's `Options` are translated into these.
 #[derive(Debug, Clone)]
@@ -59,6 +63,8 @@ pub struct EngineOptions<C> {
     /// Bytes that are read or written at once by flushes and compactions: one such buffer for each table that they
     /// read or write.
     pub io_buffer_bytes: usize,
+    /// Who releases the log, and when its state is worth a warning.
+    pub watchdog: WatchdogOptions,
     /// Sync each manifest edit. Without it an edit may be lost, but never one that a deletion depends on.
     pub manifest_sync: bool,
 }
@@ -90,6 +96,7 @@ impl<C> EngineOptions<C> {
             level0_stop_tables: 24,
             manifest_rewrite_bytes: 4 << 20,
             io_buffer_bytes: 256 << 10,
+            watchdog: WatchdogOptions::default(),
             manifest_sync: true,
         }
     }
@@ -129,6 +136,21 @@ impl<C> EngineOptions<C> {
         }
         if self.io_buffer_bytes < 4 << 10 {
             return fail("io_buffer_bytes must be at least 4 KiB");
+        }
+        if !(128..=BLOCK_BYTES_MAX).contains(&self.table.block_bytes) {
+            return fail("block_bytes must be between 128 bytes and 16 MiB");
+        }
+        if self.table.restart_interval == 0 {
+            return fail("restart_interval must be at least 1");
+        }
+        if !is_available(self.compression) {
+            return fail("compression is not in this build");
+        }
+        if self.open_files_max == 0 {
+            return fail("open_files_max must be at least 1");
+        }
+        if self.pick.l0_tables == 0 || self.pick.l0_tables > self.level0_stop_tables {
+            return fail("level0_compaction_tables must be at least 1 and not above level0_stop_tables");
         }
         if self.level0_stop_tables < self.level0_slowdown_tables || self.level0_slowdown_tables == 0 {
             return fail("level0_stop_tables must not be below level0_slowdown_tables");

@@ -18,7 +18,9 @@ use crate::sync::Arc;
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
 use crate::wal::batch_log::SEGMENT_EXT;
-use crate::wal::{BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, replay_read_only};
+use crate::wal::{
+    BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, Tally, replay_read_only,
+};
 
 /// Memtables in the making, oldest first.
 pub(super) struct Replay<'o, I: MemIndex> {
@@ -31,18 +33,21 @@ pub(super) struct Replay<'o, I: MemIndex> {
     pub(super) filling: Option<Memtable<I>>,
     pub(super) batches: u64,
     pub(super) ops: u64,
+    /// What the log holds.
+    pub(super) tally: Tally,
 }
 
 impl<I: MemIndex> Replay<'_, I> {
     fn take(&mut self, record: &BatchLogRecord<'_>) -> Result<()> {
         let file = "log record";
         let mut seq = record.first_seq;
-        self.batches += 1;
+        let mut has_ops = false;
         for section in record.sections() {
             let section = section.map_err(|m| Error::malformed(file, record.start.offset, m))?;
             if section.kind != SECTION_BATCH {
                 continue;
             }
+            has_ops = true;
             for op in Ops::new(section.bytes) {
                 let op = op.map_err(|m| Error::malformed(file, record.start.offset, m))?;
                 // What tables hold already is not replayed.
@@ -54,6 +59,7 @@ impl<I: MemIndex> Replay<'_, I> {
                 seq = Seq(seq.0 + 1);
             }
         }
+        self.batches += u64::from(has_ops);
         // Between batches only: no batch spans two memtables.
         if self.filling.as_ref().is_some_and(|m| m.memory_bytes() >= self.options.memtable_bytes)
             && let Some(full) = self.filling.take()
@@ -127,6 +133,14 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         first?
     };
     report.cut = recovery.cut;
+    replay.tally = recovery.tally;
+    // Groups that were removed: what they left counts for nobody.
+    for (group, before) in &state.raft_removed {
+        replay.tally.forget_group(*group, *before);
+        if let Some(batch_log) = &batch_log {
+            batch_log.forget_group(*group, *before);
+        }
+    }
     Ok(batch_log)
 }
 

@@ -14,7 +14,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
-use nokv_formats::{KeyRef, Kind, Seq, Version};
+use nokv_formats::value_ptr::VALUE_PTR_BYTES;
+use nokv_formats::{KeyRef, Kind, Seq, Version, varint};
 
 use crate::engine::{Commit, Engine, background};
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ use crate::read::resolve::Bounds;
 use crate::read::view::View;
 use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
-use crate::wal::{Position, Section};
+use crate::wal::{Appended, Position, Section};
 use crate::write::WriteBatch;
 
 /// A batch that has a place in commit order.
@@ -85,9 +86,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_writable()?;
         let threshold = self.options.separate_from();
         if batch.value_bytes_max() < threshold {
-            self.check_size(batch)?;
+            self.check_bytes(batch, batch.bytes())?;
             return Ok((Cow::Borrowed(batch), None));
         }
+        self.check_separated_size(batch, threshold)?;
         let guard = self.enter_flight();
         let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
         for op in batch.iter() {
@@ -101,9 +103,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
         self.tell_rotations();
-        let batch = batch.with_ops(ops);
-        self.check_size(&batch)?;
-        Ok((Cow::Owned(batch), Some(guard)))
+        Ok((Cow::Owned(batch.with_ops(ops)), Some(guard)))
     }
 
     /// Marks whoever appends to the value log and publishes the pointers later, until the guard is dropped.
@@ -112,11 +112,22 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Separated { engine: self, id }
     }
 
-    fn check_size(&self, batch: &WriteBatch) -> Result<()> {
+    /// Refuses a batch that would be too large with its large values replaced, before any of them is written.
+    fn check_separated_size(&self, batch: &WriteBatch, threshold: usize) -> Result<()> {
+        let mut bytes = batch.bytes();
+        for op in batch.iter().filter(|op| op.kind == Kind::Put && op.value.len() >= threshold) {
+            // Its length and bytes are part of the encoded batch.
+            bytes -= varint::len(op.value.len() as u64) + op.value.len();
+            bytes += VALUE_PTR_BYTES;
+        }
+        self.check_bytes(batch, bytes)
+    }
+
+    fn check_bytes(&self, batch: &WriteBatch, bytes: usize) -> Result<()> {
         let limit = self.options.memtable_bytes;
-        if batch.bytes() > limit {
+        if bytes > limit {
             return Err(Error::BatchTooLarge {
-                bytes: batch.bytes() as u64,
+                bytes: bytes as u64,
                 count: batch.len() as u64,
                 limit: limit as u64,
             });
@@ -129,7 +140,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// refused leaves no trace. [`Error::Busy`] for a member: run background work, then try it again.
     pub fn log(&self, group: &mut [Member<'_, I>]) {
         let mut commit = self.commit.lock();
-        if let Err(error) = self.log_locked(&mut commit, group) {
+        if let Err(error) = self.log_locked(&mut commit, group, &[]) {
             for member in group {
                 if !matches!(member.outcome, Some(Err(_))) {
                     member.outcome = Some(Err(error.clone()));
@@ -138,7 +149,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
     }
 
-    fn log_locked(&self, commit: &mut Commit<I>, group: &mut [Member<'_, I>]) -> Result<()> {
+    /// [`Engine::log`], with `extra` sections in the log record of the first batch; gives the last record.
+    pub(crate) fn log_locked(
+        &self,
+        commit: &mut Commit<I>,
+        group: &mut [Member<'_, I>],
+        extra: &[Section<'_>],
+    ) -> Result<Option<Appended>> {
         self.check_writable()?;
         if commit.paused {
             return Err(Error::Busy("an ingest runs"));
@@ -166,8 +183,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             number += 1;
             logged |= !member.disable_wal;
         }
+        let mut appended = None;
         if logged {
-            let end = self.append(batch_log, group)?;
+            let last = self.append(batch_log, group, extra)?;
+            let end = last.end;
+            appended = Some(last);
             for member in group.iter_mut() {
                 if let (false, Some(Ok(ticket))) = (member.disable_wal, &mut member.outcome) {
                     ticket.end = Some(end);
@@ -176,12 +196,17 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         commit.next_seq = next;
         commit.next_ticket = number;
-        Ok(())
+        Ok(appended)
     }
 
-    fn append(&self, batch_log: &crate::wal::BatchLog<V>, group: &[Member<'_, I>]) -> Result<Position> {
+    fn append(
+        &self,
+        batch_log: &crate::wal::BatchLog<V>,
+        group: &[Member<'_, I>],
+        extra: &[Section<'_>],
+    ) -> Result<Appended> {
         let logged = |m: &&Member<'_, I>| !m.disable_wal && matches!(m.outcome, Some(Ok(_)));
-        let mut end = None;
+        let mut last = None;
         let mut rest = group;
         // A record's operations have consecutive seqs, so a batch without a record ends the record.
         while let Some(from) = rest.iter().position(|m| logged(&m)) {
@@ -197,17 +222,24 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 &members.iter().map(|m| m.batch.encoded()).collect::<Vec<_>>()
             };
             let section = Section { kind: envelope::SECTION_BATCH, group: 0, parts };
-            match batch_log.append(first.first, &[section]) {
-                Ok(appended) => end = Some(appended.end),
+            let appended = match extra {
+                [] => batch_log.append(first.first, &[section]),
+                extra => {
+                    let sections: Vec<_> = extra.iter().copied().chain([section]).collect();
+                    batch_log.append(first.first, &sections)
+                }
+            };
+            match appended {
+                Ok(appended) => last = Some(appended),
                 // A full disk is clean: nothing of this record counts, no seq was given yet.
-                Err(error) if background::is_passing(&error) && end.is_none() => return Err(error),
+                Err(error) if background::is_passing(&error) && last.is_none() => return Err(error),
                 Err(error) => {
                     self.poison(&error);
                     return Err(Error::OutcomeUnknown(error.to_string()));
                 }
             }
         }
-        end.ok_or(Error::Busy("nothing to log"))
+        last.ok_or(Error::Busy("nothing to log"))
     }
 
     /// May this batch be committed now, behind `before`?
@@ -325,7 +357,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(last)
     }
 
-    fn sync_log(&self) -> Result<()> {
+    pub(crate) fn sync_log(&self) -> Result<()> {
         let Some(batch_log) = &self.batch_log else { return Ok(()) };
         // ORDER: values before the pointers that name them, and no claim about a pointer that was logged behind the
         // sync of the values.

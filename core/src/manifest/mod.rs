@@ -66,7 +66,7 @@ mod tests;
 
 pub use current_file::probe;
 pub use nokv_formats::current::{CleanClose, HeadEnd};
-pub use nokv_formats::manifest::{Edit, RaftPointer};
+pub use nokv_formats::manifest::{Edit, RaftPointer, RegionEpoch, RegionMeta, RegionPeer, RegionState};
 pub(crate) use salvage::find_state;
 pub use state::{Family, LevelTables, ManifestState, VlogSegmentState};
 pub use store::{MANIFEST_REWRITE_BYTES, Manifest, Opened, manifest_name};

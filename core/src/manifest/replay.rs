@@ -157,6 +157,8 @@ pub(super) fn is_fresh(state: &ManifestState, next_group: u64) -> bool {
     next_group == 1
         && state.tables().next().is_none()
         && state.vlog_segments.is_empty()
+        && state.raft.is_empty()
+        && state.regions.is_empty()
         && state.last_seq.0 == 0
         && TableId(state.next_file_id) <= TableId(1)
 }

@@ -7,7 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use nokv_formats::manifest::{Edit, RaftPointer};
+use nokv_formats::envelope::GROUP_MAX;
+use nokv_formats::manifest::{Edit, RaftPointer, RegionMeta};
+use nokv_formats::walfs::Position;
 use nokv_formats::{CfId, Seq, TableId, TableMeta};
 
 use crate::error::{Error, Result};
@@ -74,10 +76,13 @@ pub struct ManifestState {
     pub vlog_heads: BTreeMap<u16, u32>,
     /// The value-log segments, by (bucket, segment).
     pub vlog_segments: BTreeMap<(u16, u32), VlogSegmentState>,
-    /// Positions of raft groups.
+    /// Where the logs of raft groups stand.
     pub raft: BTreeMap<u64, RaftPointer>,
-    /// Region edits, in order, opaque.
-    pub regions: Vec<Vec<u8>>,
+    /// Groups that were removed: what the log holds of them before this place is not needed. Forgotten once the log
+    /// floor is past it.
+    pub raft_removed: BTreeMap<u64, Position>,
+    /// The regions of this store.
+    pub regions: BTreeMap<u64, RegionMeta>,
     /// Tables removed since the state was last written whole: their numbers must not come back.
     pub(super) retired: BTreeSet<TableId>,
 }
@@ -154,7 +159,9 @@ impl ManifestState {
             edits.push(Edit::AddTable { level, ingest, meta: meta.clone() });
         }
         edits.extend(self.raft.values().map(|pointer| Edit::RaftPointer(*pointer)));
-        edits.extend(self.regions.iter().map(|bytes| Edit::Region(bytes.clone())));
+        let removed = self.raft_removed.iter();
+        edits.extend(removed.map(|(group, before)| Edit::RaftRemove { group: *group, before: *before }));
+        edits.extend(self.regions.values().map(|region| Edit::Region(region.clone())));
         edits
     }
 
@@ -196,7 +203,8 @@ impl ManifestState {
                 self.retired.insert(*id);
             }
             Edit::WalFloor { segment } => {
-                rise(&mut self.wal_floor, *segment, "the log floor never moves back")?
+                rise(&mut self.wal_floor, *segment, "the log floor never moves back")?;
+                self.raft_removed.retain(|_, before| before.segment >= *segment);
             }
             Edit::FlushedSeq { seq } => {
                 rise(&mut self.flushed_seq, *seq, "the flushed seq never moves back")?;
@@ -243,11 +251,43 @@ impl ManifestState {
                 must(old.is_some(), "a removed value-log segment exists")?;
                 group.vlog_removed = true;
             }
-            Edit::RaftPointer(pointer) => {
-                self.raft.insert(pointer.group, *pointer);
+            Edit::RaftPointer(pointer) => self.move_raft_pointer(pointer)?,
+            Edit::RaftRemove { group, before } => {
+                must(*group <= GROUP_MAX, "a raft group's number is below 2^56")?;
+                self.raft.remove(group);
+                self.raft_removed.insert(*group, *before);
             }
-            Edit::Region(bytes) => self.regions.push(bytes.clone()),
+            Edit::Region(region) => self.set_region(region)?,
+            Edit::RegionRemove { id } => {
+                must(self.regions.remove(id).is_some(), "a removed region exists")?;
+            }
         }
+        Ok(())
+    }
+
+    fn move_raft_pointer(&mut self, pointer: &RaftPointer) -> core::result::Result<(), &'static str> {
+        must(pointer.group <= GROUP_MAX, "a raft group's number is below 2^56")?;
+        must(pointer.applied_index <= pointer.committed, "a raft group applies what is committed")?;
+        if let Some(old) = self.raft.get(&pointer.group) {
+            let (from, to) = (old.position().unwrap_or_default(), pointer.position().unwrap_or_default());
+            must(from <= to, "a raft group's place in the log never moves back")?;
+            must(old.truncated_index <= pointer.truncated_index, "a raft log's truncation never moves back")?;
+        }
+        self.raft.insert(pointer.group, *pointer);
+        Ok(())
+    }
+
+    fn set_region(&mut self, region: &RegionMeta) -> core::result::Result<(), &'static str> {
+        must(region.id != 0, "a region's number is not 0")?;
+        let in_order = region.end_key.is_empty() || region.start_key < region.end_key;
+        must(in_order, "a region's keys are in order")?;
+        if let Some(old) = self.regions.get(&region.id) {
+            let (was, is) = (old.epoch, region.epoch);
+            let grows = was.version <= is.version && was.conf_version <= is.conf_version;
+            must(grows, "a region's epoch never moves back")?;
+            must(old.state <= region.state, "a region's state never moves back")?;
+        }
+        self.regions.insert(region.id, region.clone());
         Ok(())
     }
 

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use nokv_formats::walfs::{Found, Position, Scanner};
 
-use super::log::rebuild_headers;
+use super::open::rebuild_headers;
 use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, read_segment, survey_segment};
+use super::truncate::{pending, pretend};
 use crate::error::Result;
 use crate::vfs::Vfs;
 
@@ -72,6 +73,9 @@ pub fn dump<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Dump<V>> {
     for found in list_segments(&fs, dir, ext)? {
         segments.push(survey_segment(&fs, &found, false, &mut bytes)?);
     }
+    if let Some(truncation) = pending(&fs, dir)? {
+        pretend(&mut segments, &truncation);
+    }
     rebuild_headers(&mut segments, 0);
     let end = match judge(&segments) {
         Verdict::Clean => EndState::Clean,
@@ -123,7 +127,9 @@ impl<V: Vfs> Dump<V> {
                 self.ordinal = 0;
             }
             let mut scanner = Scanner::starting_at(&self.bytes, self.offset);
-            if let Found::Record(frame) = scanner.step() {
+            if (self.offset as u64) < s.end
+                && let Found::Record(frame) = scanner.step()
+            {
                 let first = s.info().first_log_index;
                 let log_index = if first == 0 { 0 } else { first.saturating_add(self.ordinal) };
                 let position = Position { segment: s.number, offset: frame.offset };

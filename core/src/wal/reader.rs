@@ -1,15 +1,19 @@
 //! Reads a log in order, also while it grows. Every record's checksum is checked on every read.
 //!
-//! A reader keeps the file it is in open, so a segment released meanwhile is read to its end.
+//! A reader keeps the file it is in open, so a segment released meanwhile is read to its end. Its place is known to
+//! the log ([`super::readers`]): truncation leaves alone what a reader stands behind.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use nokv_formats::walfs::{Position, frame_len, segment_file_name};
+use nokv_formats::walfs::{Position, frame_len};
 
-use super::log::{Log, Mode, read_frame};
+use super::log::{Log, Mode};
+use super::read::read_frame;
+use super::readers::Slot;
 use super::survey::SegmentInfo;
 use crate::error::{Error, IoContext, Result};
-use crate::vfs::{OpenMode, Vfs, join};
+use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// A record of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub enum Next<'a> {
 /// See the module.
 pub struct LogReader<'l, V: Vfs> {
     log: &'l Log<V>,
+    slot: Slot,
+    /// The log's epoch for which `file` and `known` hold.
+    epoch: u64,
     at: Option<Position>,
     /// Records before `at` in its segment; `None` until counted.
     ordinal: Option<u64>,
@@ -52,10 +59,33 @@ enum Place {
     Wait,
 }
 
+/// What one look at the log gave.
+enum Look {
+    Found(Step),
+    Nothing,
+    /// The log changed meanwhile, or the place moved on to the next segment.
+    Again,
+}
+
+/// A record in the reader's buffer.
+struct Step {
+    at: Position,
+    log_index: u64,
+    payload: Range<usize>,
+}
+
+impl<V: Vfs> Drop for LogReader<'_, V> {
+    fn drop(&mut self) {
+        self.log.readers.leave(&self.slot);
+    }
+}
+
 impl<'l, V: Vfs> LogReader<'l, V> {
     pub(crate) fn new(log: &'l Log<V>, at: Option<Position>) -> Self {
         let ordinal = if at.is_none() { Some(0) } else { None };
-        Self { log, at, ordinal, file: None, buf: Vec::new(), last: None, known: None }
+        let slot = log.readers.enter(at.unwrap_or(Position::NIL));
+        let epoch = log.readers.epoch();
+        Self { log, slot, epoch, at, ordinal, file: None, buf: Vec::new(), last: None, known: None }
     }
 
     /// Position of the record read last.
@@ -69,34 +99,68 @@ impl<'l, V: Vfs> LogReader<'l, V> {
     /// [`Error::Corrupt`] at damage: the reader stays there. What the file system says.
     #[expect(clippy::should_implement_trait, reason = "lends its buffer and can fail")]
     pub fn next(&mut self) -> Result<Next<'_>> {
+        let Some(step) = self.step()? else { return Ok(self.nothing()) };
+        let payload = self.buf.get(step.payload).unwrap_or_default();
+        Ok(Next::Record(Record { position: step.at, log_index: step.log_index, payload }))
+    }
+
+    fn step(&mut self) -> Result<Option<Step>> {
         loop {
-            let at = match self.at {
-                Some(at) => at,
-                None => match self.log.bounds() {
-                    Some((first, _)) => Position::start_of(first),
-                    None => return Ok(self.nothing()),
-                },
-            };
-            self.at = Some(at);
-            if let Some(known) = &self.known
-                && known.number == at.segment
-                && at.offset < known.end
-            {
-                let known = known.clone();
-                return self.read(at, &known);
+            let epoch = self.log.readers.epoch();
+            if epoch != self.epoch {
+                (self.epoch, self.known, self.file) = (epoch, None, None);
             }
-            match self.place(at)? {
-                Place::In(info) => {
-                    self.known = Some(info.clone());
-                    return self.read(at, &info);
-                }
-                Place::Past => {
-                    self.at = Some(Position::start_of(at.segment.saturating_add(1)));
-                    self.ordinal = Some(0);
-                }
-                Place::Wait => return Ok(self.nothing()),
+            match self.look() {
+                Ok(Look::Found(step)) => return Ok(Some(step)),
+                Ok(Look::Nothing) => return Ok(None),
+                Ok(Look::Again) => {}
+                // A truncation that began meanwhile may be why.
+                Err(e) if self.log.readers.epoch() == epoch => return Err(e),
+                Err(_) => {}
             }
         }
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        let at = match self.at {
+            Some(at) => at,
+            None => {
+                let Some((first, _)) = self.log.bounds() else { return Ok(Look::Nothing) };
+                let start = Position::start_of(first);
+                if !self.stand(start) {
+                    return Ok(Look::Again);
+                }
+                start
+            }
+        };
+        let known = self.known.take().filter(|known| known.number == at.segment && at.offset < known.end);
+        let place = match known {
+            Some(known) => Place::In(known),
+            None => self.place(at)?,
+        };
+        match place {
+            Place::In(info) => {
+                let look = self.read(at, &info);
+                self.known = Some(info);
+                look
+            }
+            Place::Past => {
+                if self.stand(Position::start_of(at.segment.saturating_add(1))) {
+                    self.ordinal = Some(0);
+                }
+                Ok(Look::Again)
+            }
+            Place::Wait => Ok(Look::Nothing),
+        }
+    }
+
+    /// Moves, unless a truncation began since this reader looked at the log.
+    fn stand(&mut self, to: Position) -> bool {
+        let stands = self.slot.stand(&self.log.readers, self.epoch, to);
+        if stands {
+            self.at = Some(to);
+        }
+        stands
     }
 
     fn nothing(&self) -> Next<'_> {
@@ -117,7 +181,7 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         if let Mode::Reading { damage: Some((segment, damage, behind)), .. } = &self.log.mode
             && at.segment >= *segment
         {
-            return Err(damage.error(&self.path(*segment), *behind));
+            return Err(damage.error(&self.log.segment_path(*segment), *behind));
         }
         match info {
             None if at.segment < first => {
@@ -130,47 +194,50 @@ impl<'l, V: Vfs> LogReader<'l, V> {
                 self.place(at)
             }
             Some(_) if at.segment < last => Ok(Place::Past),
+            Some(info) if at.offset > info.end => {
+                Err(Error::InvalidArgument(alloc::format!("the log ends before {at}")))
+            }
             _ => Ok(Place::Wait),
         }
     }
 
-    fn path(&self, segment: u32) -> alloc::string::String {
-        join(&self.log.dir, &segment_file_name(segment, &self.log.ext))
-    }
-
-    fn read(&mut self, at: Position, info: &SegmentInfo) -> Result<Next<'_>> {
-        let path = self.path(at.segment);
+    fn read(&mut self, at: Position, info: &SegmentInfo) -> Result<Look> {
+        let path = self.log.segment_path(at.segment);
         if self.file.as_ref().is_none_or(|(segment, _)| *segment != at.segment) {
             let file = self.log.fs.open(&path, OpenMode::Read).at("open", &path)?;
             self.file = Some((at.segment, file));
         }
-        let Some((_, file)) = &self.file else { return Ok(Next::NoNewData) };
+        let Some((_, file)) = &self.file else { return Ok(Look::Again) };
         let ordinal = match self.ordinal {
             Some(ordinal) => ordinal,
-            None => {
-                let mut ordinal = 0;
-                let mut offset = Position::start_of(at.segment).offset;
-                while offset < at.offset {
-                    let payload = read_frame(file, &path, offset, info.end, &mut self.buf)?;
-                    offset += frame_len(payload.len()).unwrap_or(8) as u64;
-                    ordinal += 1;
-                }
-                if offset != at.offset {
-                    return Err(Error::InvalidArgument(alloc::format!("no record starts at {at}")));
-                }
-                ordinal
-            }
+            None => count_before(file, &path, at, info.end, &mut self.buf)?,
         };
         let payload = read_frame(file, &path, at.offset, info.end, &mut self.buf)?;
         let len = frame_len(payload.len()).unwrap_or(8) as u64;
-        self.at = Some(Position { offset: at.offset + len, ..at });
+        if !self.stand(Position { offset: at.offset + len, ..at }) {
+            return Ok(Look::Again);
+        }
         self.ordinal = Some(ordinal + 1);
         self.last = Some(at);
         let log_index = match info.first_log_index {
             0 => 0,
             first => first.saturating_add(ordinal),
         };
-        let payload = self.buf.get(payload).unwrap_or_default();
-        Ok(Next::Record(Record { position: at, log_index, payload }))
+        Ok(Look::Found(Step { at, log_index, payload }))
     }
+}
+
+/// How many records lie before `at` in its segment.
+fn count_before<F: VfsFile>(file: &F, path: &str, at: Position, end: u64, buf: &mut Vec<u8>) -> Result<u64> {
+    let mut ordinal = 0;
+    let mut offset = Position::start_of(at.segment).offset;
+    while offset < at.offset {
+        let payload = read_frame(file, path, offset, end, buf)?;
+        offset += frame_len(payload.len()).unwrap_or(8) as u64;
+        ordinal += 1;
+    }
+    if offset != at.offset {
+        return Err(Error::InvalidArgument(alloc::format!("no record starts at {at}")));
+    }
+    Ok(ordinal)
 }

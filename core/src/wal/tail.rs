@@ -18,6 +18,7 @@ use nokv_formats::walfs::{
     segment_file_name,
 };
 
+use super::batch_log::Tally;
 use super::segment::{Segment, Shape};
 use super::survey::{SegmentInfo, read_segment};
 use crate::clock::Clock;
@@ -92,6 +93,8 @@ pub(crate) struct State<V: Vfs> {
     pub frame: Vec<u8>,
     /// Number of the next record, for a log that numbers its records.
     pub record_no: u64,
+    /// What its records hold, for a log that counts that.
+    pub tally: Tally,
     dead: Option<Error>,
     closed: bool,
 }
@@ -143,7 +146,7 @@ impl<V: Vfs> State<V> {
         self.settled.front().map_or(rotated, |i| i.number)
     }
 
-    pub fn infos(&self) -> impl Iterator<Item = SegmentInfo> {
+    pub fn infos(&self) -> impl DoubleEndedIterator<Item = SegmentInfo> {
         self.settled
             .iter()
             .cloned()
@@ -178,13 +181,13 @@ struct Snapshot<V: Vfs> {
 pub(crate) struct Tail<V: Vfs> {
     pub fs: V,
     pub config: Config,
-    state: Mutex<State<V>>,
-    flush: Mutex<()>,
+    pub(super) state: Mutex<State<V>>,
+    pub(super) flush: Mutex<()>,
     /// Segments made ahead of time, in order.
-    next: Mutex<VecDeque<Segment<V>>>,
+    pub(super) next: Mutex<VecDeque<Segment<V>>>,
     /// Number of the active segment; changes only under `next`.
-    active_number: AtomicU32,
-    durable: Mutex<Position>,
+    pub(super) active_number: AtomicU32,
+    pub(super) durable: Mutex<Position>,
 }
 
 impl<V: Vfs> Tail<V> {
@@ -201,6 +204,7 @@ impl<V: Vfs> Tail<V> {
                 settled,
                 frame: Vec::new(),
                 record_no: 1,
+                tally: Tally::default(),
                 dead: None,
                 closed: false,
             }),
@@ -373,7 +377,7 @@ impl<V: Vfs> Tail<V> {
     }
 
     /// Holder of `flush` only. With `closing`, the closed flag is not an error.
-    fn flush_to_end(&self, closing: bool) -> Result<(Position, Rotated<V>)> {
+    pub(super) fn flush_to_end(&self, closing: bool) -> Result<(Position, Rotated<V>)> {
         let snapshot = self.snapshot(closing)?;
         self.flush_snapshot(snapshot)
     }

@@ -69,8 +69,32 @@ fn edits() -> impl Strategy<Value = Edit> {
             truncated_index: n[6],
             truncated_term: n[7],
         })),
-        any::<Vec<u8>>().prop_map(Edit::Region),
+        region().prop_map(Edit::Region),
+        any::<(u64, u32, u64)>().prop_map(|(group, segment, offset)| Edit::RaftRemove {
+            group,
+            before: Position { segment, offset },
+        }),
+        any::<u64>().prop_map(|id| Edit::RegionRemove { id }),
     ]
+}
+
+fn region() -> impl Strategy<Value = RegionMeta> {
+    let state = prop::sample::select(alloc::vec![
+        RegionState::New,
+        RegionState::Running,
+        RegionState::Removing,
+        RegionState::Tombstone
+    ]);
+    (any::<(u64, Vec<u8>, Vec<u8>, u64, u64)>(), state, any::<Vec<(u64, u64)>>()).prop_map(
+        |((id, start_key, end_key, version, conf_version), state, peers)| RegionMeta {
+            id,
+            start_key,
+            end_key,
+            epoch: RegionEpoch { version, conf_version },
+            peers: peers.into_iter().map(|(store_id, peer_id)| RegionPeer { store_id, peer_id }).collect(),
+            state,
+        },
+    )
 }
 
 proptest! {
@@ -146,12 +170,94 @@ fn golden_group() {
 }
 
 #[test]
+fn golden_group_of_a_store() {
+    let mut out = Vec::new();
+    let edits = alloc::vec![
+        Edit::RaftPointer(RaftPointer {
+            group: 9,
+            segment: 3,
+            offset: 640,
+            applied_index: 7,
+            applied_term: 2,
+            committed: 8,
+            snapshot_index: 5,
+            snapshot_term: 1,
+            truncated_index: 4,
+            truncated_term: 1,
+        }),
+        Edit::Region(RegionMeta {
+            id: 9,
+            start_key: b"a".to_vec(),
+            end_key: Vec::new(),
+            epoch: RegionEpoch { version: 2, conf_version: 3 },
+            peers: alloc::vec![
+                RegionPeer { store_id: 1, peer_id: 11 },
+                RegionPeer { store_id: 2, peer_id: 12 }
+            ],
+            state: RegionState::Running,
+        }),
+        Edit::RaftRemove { group: 300, before: Position { segment: 2, offset: 64 } },
+        Edit::RegionRemove { id: 300 },
+    ];
+    Group { db_id: 0x11, number: 6, durable: 88, edits }.encode(&mut out);
+    assert_golden(
+        &out,
+        "0-4    3f06eea9          crc of 4-8, 8-77
+         4-8    45000000          length
+         8-10   0100              format 1
+         10-12  0000              zero
+         12-16  04000000          count
+         16-24  1100000000000000  database id
+         24-32  0600000000000000  group number
+         32-40  5800000000000000  durable length
+         40-42  0e0b              raft pointer, 11 bytes
+         42-43  09                group
+         43-46  038005            segment 3, offset 640
+         46-49  070208            applied 7 of term 2, committed 8
+         49-51  0501              snapshot 5 of term 1
+         51-53  0401              truncated 4 of term 1
+         53-55  0f0c              region, 12 bytes
+         55-56  09                id
+         56-58  0161              start key
+         58-59  00                no end key
+         59-61  0203              epoch: version 2, conf version 3
+         61-62  01                running
+         62-67  02010b020c        two peers: store 1 peer 11, store 2 peer 12
+         67-69  1004              raft remove, 4 bytes
+         69-71  ac02              group 300
+         71-73  0240              before segment 2, offset 64
+         73-75  1102              region remove, 2 bytes
+         75-77  ac02              region 300
+         77-85  deadbeeffeedface  trailer
+         85-88  000000            padding",
+    );
+}
+
+#[test]
+fn a_region_in_an_unknown_state_or_with_a_lying_count_is_malformed() {
+    let region = RegionMeta { id: 1, ..RegionMeta::default() };
+    let mut body = Vec::new();
+    region.encode(&mut body);
+    assert_eq!(body, [1, 0, 0, 0, 0, 0, 0]);
+    let decode = |body: &[u8]| RegionMeta::decode(&mut Reader::new(body));
+    assert_eq!(decode(&body), Ok(region));
+    body[5] = 4;
+    assert_eq!(decode(&body), Err(Malformed::new(5, "state of a region")));
+    body[5] = 0;
+    // 2^63 peers, and no byte of them.
+    body.truncate(6);
+    varint::encode(1 << 63, &mut body);
+    assert_eq!(decode(&body).unwrap_err().what, "store id");
+}
+
+#[test]
 fn an_unknown_edit_is_an_error_that_names_the_format() {
     let mut out = Vec::new();
-    Group { db_id: 1, number: 0, durable: 0, edits: alloc::vec![Edit::Region(Vec::new())] }.encode(&mut out);
+    Group { db_id: 1, number: 0, durable: 0, edits: alloc::vec![Edit::RegionRemove { id: 1 }] }
+        .encode(&mut out);
     let (data, _) = decode_frame(&out).unwrap();
     let mut data = data.to_vec();
-    data[GROUP_HEADER_BYTES] = 16;
+    data[GROUP_HEADER_BYTES] = 18;
     assert_eq!(Group::decode_data(&data), Err(Malformed::new(GROUP_HEADER_BYTES, UNKNOWN_EDIT)));
     data[0] = 2;
     assert_eq!(Group::decode_data(&data), Err(Malformed::new(0, UNKNOWN_FORMAT)));

@@ -18,11 +18,14 @@
 mod frame;
 #[cfg(test)]
 mod tests;
+mod truncation;
 
 pub use frame::{
     FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, Found, Frame, Scanner, TRAILER, begin_frame, count_whole_records,
     encode_frame, find_whole_record, finish_frame, frame_at, frame_len, payload_len_max,
 };
+
+pub use truncation::{TRUNCATION_BYTES, TRUNCATION_FILE_NAME, Truncation};
 
 use alloc::format;
 use alloc::string::String;
@@ -103,6 +106,11 @@ impl SegmentHeader {
         }
     }
 
+    /// Does the segment take records?
+    pub const fn is_active(&self) -> bool {
+        self.flags & FLAG_ACTIVE != 0
+    }
+
     /// Is the segment whole and never written again?
     pub const fn is_sealed(&self) -> bool {
         self.flags & FLAG_SEALED != 0
@@ -169,6 +177,14 @@ pub struct Position {
 }
 
 impl Position {
+    /// No position: before every record.
+    pub const NIL: Self = Self { segment: 0, offset: 0 };
+
+    /// Is it [`Position::NIL`]?
+    pub const fn is_zero(&self) -> bool {
+        self.segment == 0 && self.offset == 0
+    }
+
     /// The start of a segment's records.
     pub const fn start_of(segment: u32) -> Self {
         Self { segment, offset: HEADER_BYTES as u64 }
@@ -180,6 +196,13 @@ impl Position {
         out[..4].copy_from_slice(&self.segment.to_le_bytes());
         out[4..].copy_from_slice(&self.offset.to_le_bytes());
         out
+    }
+
+    /// Stores the position at the start of `out` and gives that part; `None` if it is shorter than 12 bytes.
+    pub fn encode_to(self, out: &mut [u8]) -> Option<&[u8]> {
+        let out = out.first_chunk_mut::<POSITION_BYTES>()?;
+        *out = self.to_bytes();
+        Some(out)
     }
 
     /// Reads the stored form; `bytes` must be exactly that long.

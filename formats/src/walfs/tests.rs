@@ -222,3 +222,42 @@ proptest! {
         prop_assert!(frame_len(len + 1).unwrap() > room);
     }
 }
+
+#[test]
+fn truncations_survive_the_round_trip_and_damage_is_told() {
+    let cut = Truncation::Cut { end: Position { segment: 3, offset: 128 }, entries: 2 };
+    for truncation in [cut, Truncation::Reset] {
+        let bytes = truncation.to_bytes();
+        assert_eq!(Truncation::decode(&bytes), Ok(truncation));
+        for i in 0..bytes.len() {
+            let mut damaged = bytes;
+            damaged[i] ^= 0x10;
+            assert!(Truncation::decode(&damaged).is_err(), "byte {i}");
+        }
+        assert!(Truncation::decode(&bytes[..39]).is_err());
+    }
+    let golden = "57545243 01000000 01000000 03000000 8000000000000000 0200000000000000";
+    let golden: Vec<u8> = golden
+        .replace(' ', "")
+        .as_bytes()
+        .chunks(2)
+        .map(|c| u8::from_str_radix(core::str::from_utf8(c).unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(&cut.to_bytes()[..32], &golden[..]);
+    let nowhere = Truncation::Cut { end: Position { segment: 3, offset: 60 }, entries: 2 };
+    assert!(Truncation::decode(&nowhere.to_bytes()).is_err());
+}
+
+#[test]
+fn a_position_has_twelve_bytes_and_a_nil() {
+    let position = Position { segment: 7, offset: 0x0102_0304_0506 };
+    let mut out = [0xEE; 14];
+    assert_eq!(position.encode_to(&mut out), Some(&position.to_bytes()[..]));
+    assert_eq!(out[12..], [0xEE, 0xEE]);
+    assert_eq!(out[..12], [7, 0, 0, 0, 6, 5, 4, 3, 2, 1, 0, 0]);
+    assert_eq!(position.encode_to(&mut out[..11]), None);
+    assert_eq!(Position::decode(&position.to_bytes()), Ok(position));
+    assert!(Position::decode(&out[..11]).is_err());
+    assert!(Position::NIL.is_zero() && Position::default().is_zero() && !position.is_zero());
+    assert_eq!(alloc::format!("{position}"), "7:1108152157446");
+}

@@ -46,7 +46,7 @@ impl FileStore {
     }
 }
 
-fn text_of(dir: &Path) -> Result<&str> {
+pub(super) fn text_of(dir: &Path) -> Result<&str> {
     let next = "name it with characters of UTF-8";
     dir.to_str().ok_or_else(|| Failure::new("the name is not UTF-8", dir.display().to_string(), next))
 }
@@ -79,7 +79,7 @@ fn in_use_by(dir: &str) -> Option<u32> {
 }
 
 /// Says what went wrong in the database in `dir`, where, and what to do next.
-fn failure(dir: &str, error: &Error) -> Failure {
+pub(super) fn failure(dir: &str, error: &Error) -> Failure {
     let beside = |next: &str| match in_use_by(dir) {
         Some(pid) => format!(
             "process {pid} has the database open, and what it changes meanwhile can look like this: run the \
@@ -172,7 +172,7 @@ impl Backend for Files {
             Err(error) => not_a_database(dir).map_or(Ok(Err(error)), Err)?,
         };
         let report = opened.and_then(|db| {
-            let total = db.stats().levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
+            let total = db.stats().table_bytes();
             let mut done = 0;
             let report = db.engine().check(&mut |bytes| {
                 done += bytes;
@@ -240,6 +240,7 @@ impl Backend for Files {
             })?;
         }
         Ok(match dump.end_state() {
+            EndState::Clean if dump.segments().is_empty() => WalEnd::Empty,
             EndState::Clean => WalEnd::Clean,
             EndState::TornTail { segment, offset, what, .. } => {
                 WalEnd::Torn { segment: *segment, offset: *offset, what: (*what).to_owned() }
@@ -353,7 +354,7 @@ impl Store for FileStore {
     }
 
     fn entries_about(&self) -> Option<u64> {
-        Some(self.db.stats().entries)
+        u64::try_from(self.db.stats().entries).ok()
     }
 
     fn sync(&self) -> Result<()> {
@@ -444,12 +445,11 @@ impl Store for FileStore {
         let fail = |e: Error| self.fail(&e);
         let size = || {
             let stats = self.db.stats();
-            let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
-            (tables, stats.value_log_bytes)
+            (stats.table_bytes(), stats.engine.space.value_log_bytes)
         };
         self.db.flush().map_err(fail)?;
         let before = size();
-        let measure = || self.db.stats().compaction_read_bytes;
+        let measure = || self.db.stats().counter("compaction_read_bytes");
         watch(progress, before.0, measure, || {
             self.db.cfs().iter().try_for_each(|(_, cf)| self.db.compact_range(*cf, None, None))
         })
@@ -480,8 +480,7 @@ impl Store for FileStore {
     fn checkpoint(&self, to: &Path, progress: &Progress) -> Result<Json> {
         let target = text_of(to)?;
         let stats = self.db.stats();
-        let tables: u64 = stats.levels.iter().map(|l| l.size_bytes + l.ingest_size_bytes).sum();
-        let total = tables + stats.value_log_bytes;
+        let total = stats.table_bytes() + stats.engine.space.value_log_bytes;
         let made = watch(progress, total, || bytes_below(to), || self.db.checkpoint(target));
         let seq = made.map_err(|error| match error {
             Error::InvalidArgument(what) => {

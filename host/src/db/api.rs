@@ -4,7 +4,7 @@ use nokv_core::formats::CfId;
 use nokv_core::read::point::Value;
 use nokv_core::{MemIndex, Result, Vfs};
 
-use super::{Db, Entry, Expiry, IterOptions, Stats};
+use super::{Db, Entry, Expiry, IterOptions, StatsSnapshot};
 
 /// What a program needs of a database, wherever it is. Object-safe, so that one program runs on either.
 ///
@@ -70,7 +70,7 @@ pub trait CoreApi: Send + Sync {
     ///
     /// # Errors
     /// None of the embedded database; a remote one may not be reached.
-    fn stats(&self) -> Result<Stats>;
+    fn stats(&self) -> Result<StatsSnapshot>;
 
     /// Closes.
     ///
@@ -115,7 +115,7 @@ impl<V: Vfs, I: MemIndex> CoreApi for Db<V, I> {
         Ok(Box::new(Self::iter(self, options)?))
     }
 
-    fn stats(&self) -> Result<Stats> {
+    fn stats(&self) -> Result<StatsSnapshot> {
         Ok(Self::stats(self))
     }
 

@@ -8,7 +8,9 @@
 //! 2. A leader tells every follower that got a ticket or an error before it waits for anything: what has a ticket
 //!    must be applied by its own writer before the engine is drained.
 //! 3. A follower that the engine was too busy for goes back to the head of the queue.
-//! 4. The leader keeps the leadership while the engine is busy with its own batch, so a batch with preconditions is
+//! 4. A leader that is alone may be told to wait a little for others (`write_batch_wait`); it holds no lock then, and
+//!    not while the database closes.
+//! 5. The leader keeps the leadership while the engine is busy with its own batch, so a batch with preconditions is
 //!    not overtaken for ever.
 
 use std::borrow::Cow;
@@ -17,13 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nokv_core::engine::{Engine, Member, Stall, Ticket};
+use nokv_core::clock::Clock;
+use nokv_core::engine::{Engine, Member, Prepared, Stall, Ticket};
 use nokv_core::formats::Seq;
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::{Condvar, Mutex};
 
 use super::signals::HostSignals;
+use super::write_counters::{WriteCounters, WriteSnapshot};
 
 /// What a write is to survive, and how long it may wait.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +52,7 @@ enum Told<I> {
 struct Request<I> {
     batch: WriteBatch,
     disable_wal: bool,
+    scale: u32,
     told: Mutex<Told<I>>,
     was_told: AtomicBool,
     wake: Condvar,
@@ -89,18 +94,65 @@ impl<I> Request<I> {
 
 struct State<I> {
     led: bool,
+    /// The leader waits for others to come along.
+    is_awaiting: bool,
     waiting: VecDeque<Arc<Request<I>>>,
+}
+
+/// What the options say of batches and of log records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueOptions {
+    /// Most operations of one batch; `u64::MAX` = no limit.
+    pub(crate) batch_count_max: u64,
+    /// Most encoded bytes of one batch; `u64::MAX` = no limit here.
+    pub(crate) batch_bytes_max: u64,
+    /// Values from this length on go to the value log.
+    pub(crate) separate_from: usize,
+    /// Most batches of one record.
+    pub(crate) record_batches_max: usize,
+    /// A record takes no more batches behind this many bytes.
+    pub(crate) record_bytes_max: usize,
+    /// How long a leader that is alone waits for others.
+    pub(crate) wait: Duration,
+}
+
+impl QueueOptions {
+    /// Most batches and bytes of one record, for writers whose limits are multiplied by `scale`.
+    pub(crate) fn limits(&self, scale: u32) -> (usize, usize) {
+        let scale = scale.max(1) as usize;
+        (self.record_batches_max.saturating_mul(scale), self.record_bytes_max.saturating_mul(scale))
+    }
+
+    /// Refuses a batch above the hard limits.
+    #[inline]
+    fn check(&self, batch: &WriteBatch) -> Result<()> {
+        let (count, bytes) = (batch.len() as u64, batch.bytes() as u64);
+        if count <= self.batch_count_max && bytes <= self.batch_bytes_max {
+            return Ok(());
+        }
+        let limit = if count > self.batch_count_max { self.batch_count_max } else { self.batch_bytes_max };
+        Err(Error::BatchTooLarge { bytes, count, limit })
+    }
+}
+
+/// How one batch is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// Return when it survives power loss.
+    pub(crate) sync: bool,
+    /// What the limits of its log record are multiplied by: above 1 for hot keys.
+    pub(crate) scale: u32,
 }
 
 /// See the module.
 pub(crate) struct CommitQueue<I> {
+    options: QueueOptions,
+    clock: Arc<dyn Clock>,
     state: Mutex<State<I>>,
+    /// Told when a batch comes while the leader waits for one.
+    arrived: Condvar,
+    counters: WriteCounters,
 }
-
-/// Most batches in one group.
-const GROUP_MAX: usize = 64;
-/// A group takes no more followers behind this many bytes.
-const GROUP_BYTES_MAX: usize = 1 << 20;
 
 /// The database as a writer needs it.
 pub(crate) struct Target<'a, V: Vfs, I: MemIndex> {
@@ -131,8 +183,33 @@ impl<V: Vfs, I: MemIndex> Target<'_, V, I> {
 }
 
 impl<I: MemIndex> CommitQueue<I> {
-    pub(crate) const fn new() -> Self {
-        Self { state: Mutex::new(State { led: false, waiting: VecDeque::new() }) }
+    pub(crate) fn new(options: QueueOptions, clock: Arc<dyn Clock>) -> Self {
+        let state = State { led: false, is_awaiting: false, waiting: VecDeque::new() };
+        Self {
+            options,
+            clock,
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            counters: WriteCounters::default(),
+        }
+    }
+
+    /// The counts, and what waits now.
+    pub(crate) fn snapshot(&self) -> WriteSnapshot {
+        let mut snapshot = self.counters.snapshot();
+        for request in &self.state.lock().waiting {
+            snapshot.queue_depth += 1;
+            snapshot.queue_entries += request.batch.len() as u64;
+            snapshot.queue_bytes += request.batch.bytes() as u64;
+        }
+        snapshot
+    }
+
+    /// The database closes: a leader that waits for others stops waiting.
+    pub(crate) fn stop_waiting(&self) {
+        let state = self.state.lock();
+        self.arrived.notify_all();
+        drop(state);
     }
 
     /// Commits `batch`; it is visible, and durable if asked for, on return. Gives its last seq and the batch's
@@ -142,25 +219,26 @@ impl<I: MemIndex> CommitQueue<I> {
         target: &Target<'_, V, I>,
         batch: WriteBatch,
         options: &WriteOptions,
-        sync: bool,
+        ask: Ask,
     ) -> Result<(Seq, WriteBatch)> {
         if batch.is_empty() {
             return Ok((target.engine.published(), batch));
         }
+        self.options.check(&batch).inspect_err(|_| self.counters.refused())?;
         slow_down(target, batch.bytes() + batch.value_bytes_max(), options.deadline)?;
-        let (prepared, _separated) = target.engine.prepare(&batch)?;
+        let (prepared, _separated) = self.prepare(target, &batch)?;
         let followers = {
             let mut state = self.state.lock();
             if state.led {
                 None
             } else {
                 state.led = true;
-                Some(take_followers(&mut state))
+                Some(self.take_followers(&mut state, &prepared, ask.scale))
             }
         };
         if let Some(followers) = followers {
-            let ticket = self.lead(target, &prepared, options, followers)?;
-            let last = finish(target, &prepared, &ticket, sync)?;
+            let ticket = self.lead(target, &prepared, options, ask.scale, followers)?;
+            let last = self.finish(target, &prepared, &ticket, ask.sync)?;
             drop(prepared);
             return Ok((last, batch));
         }
@@ -171,13 +249,30 @@ impl<I: MemIndex> CommitQueue<I> {
         let request = Arc::new(Request {
             batch: owned,
             disable_wal: options.disable_wal,
+            scale: ask.scale,
             told: Mutex::new(Told::Nothing),
             was_told: AtomicBool::new(false),
             wake: Condvar::new(),
         });
         let ticket = self.follow(target, &request, options)?;
-        let last = finish(target, &request.batch, &ticket, sync)?;
+        let last = self.finish(target, &request.batch, &ticket, ask.sync)?;
         Ok((last, batch))
+    }
+
+    /// Large values go to the value log.
+    #[inline]
+    fn prepare<'b, 'e, V: Vfs>(
+        &self,
+        target: &Target<'e, V, I>,
+        batch: &'b WriteBatch,
+    ) -> Result<Prepared<'b, 'e, V, I>> {
+        if batch.value_bytes_max() < self.options.separate_from {
+            return target.engine.prepare(batch);
+        }
+        let started = self.clock.monotonic_ns();
+        let prepared = target.engine.prepare(batch);
+        self.counters.separated(self.clock.monotonic_ns().saturating_sub(started));
+        prepared
     }
 
     /// Queues a request, or leads if the leader has left meanwhile; gives its ticket.
@@ -187,24 +282,34 @@ impl<I: MemIndex> CommitQueue<I> {
         request: &Arc<Request<I>>,
         options: &WriteOptions,
     ) -> Result<Ticket<I>> {
+        let queued = self.clock.monotonic_ns();
         {
             let mut state = self.state.lock();
             if state.led {
                 state.waiting.push_back(request.clone());
+                if state.is_awaiting {
+                    self.arrived.notify_one();
+                }
             } else {
                 state.led = true;
-                let followers = take_followers(&mut state);
+                let followers = self.take_followers(&mut state, &request.batch, request.scale);
                 drop(state);
-                return self.lead(target, &request.batch, options, followers);
+                return self.lead(target, &request.batch, options, request.scale, followers);
             }
         }
+        let waited = || self.counters.waited(self.clock.monotonic_ns().saturating_sub(queued));
         let mut until = options.deadline;
         loop {
             match request.wait(until) {
-                Told::Outcome(outcome) => return outcome,
+                Told::Outcome(outcome) => {
+                    waited();
+                    return outcome;
+                }
                 Told::Lead => {
-                    let followers = take_followers(&mut self.state.lock());
-                    return self.lead(target, &request.batch, options, followers);
+                    waited();
+                    let followers =
+                        self.take_followers(&mut self.state.lock(), &request.batch, request.scale);
+                    return self.lead(target, &request.batch, options, request.scale, followers);
                 }
                 Told::Nothing => {
                     let mut state = self.state.lock();
@@ -219,32 +324,108 @@ impl<I: MemIndex> CommitQueue<I> {
         }
     }
 
+    /// Takes from the queue what one record holds beside `own`.
+    fn take_followers(&self, state: &mut State<I>, own: &WriteBatch, scale: u32) -> Vec<Arc<Request<I>>> {
+        let mut followers = Vec::new();
+        let (mut scale, mut bytes) = (scale, own.bytes());
+        while let Some(next) = state.waiting.front() {
+            // A hot writer in the record makes it a large one.
+            scale = scale.max(next.scale);
+            let (batches_max, bytes_max) = self.options.limits(scale);
+            if followers.len() + 1 >= batches_max || bytes >= bytes_max {
+                break;
+            }
+            bytes = bytes.saturating_add(next.batch.bytes());
+            followers.extend(state.waiting.pop_front());
+        }
+        followers
+    }
+
+    /// Alone in its record, the leader waits until another batch comes or `write_batch_wait` is over.
+    #[cold]
+    fn wait_for_others<V: Vfs>(
+        &self,
+        target: &Target<'_, V, I>,
+        own: &WriteBatch,
+        options: &WriteOptions,
+        scale: u32,
+    ) -> Vec<Arc<Request<I>>> {
+        let (batches_max, bytes_max) = self.options.limits(scale);
+        if batches_max < 2 || own.bytes() >= bytes_max {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut wait = self.options.wait;
+        if let Some(deadline) = options.deadline {
+            // What is left of the time is for the write itself.
+            wait = wait.min(deadline.saturating_duration_since(now) / 2);
+        }
+        let started = self.clock.monotonic_ns();
+        self.counters.coalesces();
+        let mut state = self.state.lock();
+        state.is_awaiting = true;
+        while state.waiting.is_empty() && !target.closing.load(Ordering::Acquire) {
+            if self.arrived.wait_until(&mut state, now + wait).timed_out() {
+                break;
+            }
+        }
+        state.is_awaiting = false;
+        let followers = self.take_followers(&mut state, own, scale);
+        drop(state);
+        self.counters.waited(self.clock.monotonic_ns().saturating_sub(started));
+        followers
+    }
+
     /// Logs the own batch and those of `followers`, then passes the leadership on.
     fn lead<V: Vfs>(
         &self,
         target: &Target<'_, V, I>,
         own: &WriteBatch,
         options: &WriteOptions,
-        followers: Vec<Arc<Request<I>>>,
+        scale: u32,
+        mut followers: Vec<Arc<Request<I>>>,
     ) -> Result<Ticket<I>> {
+        if followers.is_empty() && !self.options.wait.is_zero() {
+            followers = self.wait_for_others(target, own, options, scale);
+        }
         let mut own = Member { batch: own, disable_wal: options.disable_wal, outcome: None };
         // Before the engine is asked: what happens from here on is seen by `wait_change`.
         let mut epoch = target.signals.epoch();
         if followers.is_empty() {
-            target.engine.log(core::slice::from_mut(&mut own));
+            self.log(target, core::slice::from_mut(&mut own));
         } else {
             own.outcome = self.log_group(target, &own, &followers);
         }
+        let mut waiting_since = None;
         while matches!(own.outcome, Some(Err(Error::Busy(_)))) {
+            waiting_since.get_or_insert_with(|| self.clock.monotonic_ns());
             if let Err(error) = self.wait_while_busy(target, options.deadline, epoch) {
                 own.outcome = Some(Err(error));
                 break;
             }
             epoch = target.signals.epoch();
-            target.engine.log(core::slice::from_mut(&mut own));
+            self.log(target, core::slice::from_mut(&mut own));
+        }
+        if let Some(since) = waiting_since {
+            self.counters.waited(self.clock.monotonic_ns().saturating_sub(since));
         }
         self.pass_on();
         own.outcome.unwrap_or(Err(Error::Busy("the write was not taken")))
+    }
+
+    /// Has the engine log a group, and counts it.
+    #[inline]
+    fn log<V: Vfs>(&self, target: &Target<'_, V, I>, group: &mut [Member<'_, I>]) {
+        target.engine.log(group);
+        let (mut batches, mut entries, mut bytes) = (0, 0, 0);
+        for member in group.iter().filter(|m| matches!(m.outcome, Some(Ok(_)))) {
+            batches += 1;
+            entries += member.batch.len();
+            bytes += member.batch.bytes();
+        }
+        if batches > 0 {
+            self.counters.logged(batches, entries, bytes);
+        }
     }
 
     fn log_group<V: Vfs>(
@@ -260,7 +441,7 @@ impl<I: MemIndex> CommitQueue<I> {
             disable_wal: r.disable_wal,
             outcome: None,
         }));
-        target.engine.log(&mut group);
+        self.log(target, &mut group);
         let mut members = group.into_iter();
         let outcome = members.next().and_then(|m| m.outcome);
         let mut put_back = Vec::new();
@@ -295,6 +476,31 @@ impl<I: MemIndex> CommitQueue<I> {
         Ok(())
     }
 
+    #[inline]
+    fn finish<V: Vfs>(
+        &self,
+        target: &Target<'_, V, I>,
+        batch: &WriteBatch,
+        ticket: &Ticket<I>,
+        sync: bool,
+    ) -> Result<Seq> {
+        let engine = target.engine;
+        let started = WriteCounters::samples(ticket.last_seq().0).then(|| self.clock.monotonic_ns());
+        if engine.apply(batch, ticket) {
+            target.signals.wake_published();
+        }
+        if let Some(started) = started {
+            self.counters.applied(self.clock.monotonic_ns().saturating_sub(started));
+        }
+        if !engine.is_published(ticket) {
+            target.signals.wait_published(|| engine.is_published(ticket));
+        }
+        if sync {
+            engine.sync_to(ticket)?;
+        }
+        Ok(ticket.last_seq())
+    }
+
     /// Makes the next one in the queue the leader.
     fn pass_on(&self) {
         let mut state = self.state.lock();
@@ -308,41 +514,10 @@ impl<I: MemIndex> CommitQueue<I> {
     }
 }
 
-fn take_followers<I>(state: &mut State<I>) -> Vec<Arc<Request<I>>> {
-    let mut bytes = 0;
-    let mut followers = Vec::new();
-    while followers.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
-        let Some(next) = state.waiting.pop_front() else { break };
-        bytes += next.batch.bytes();
-        followers.push(next);
-    }
-    followers
-}
-
 /// A background step that fails and is tried again makes no event: look again after a while.
 fn next_look(deadline: Option<Instant>) -> Instant {
     let soon = Instant::now() + Duration::from_millis(50);
     deadline.map_or(soon, |d| d.min(soon))
-}
-
-#[inline]
-fn finish<V: Vfs, I: MemIndex>(
-    target: &Target<'_, V, I>,
-    batch: &WriteBatch,
-    ticket: &Ticket<I>,
-    sync: bool,
-) -> Result<Seq> {
-    let engine = target.engine;
-    if engine.apply(batch, ticket) {
-        target.signals.wake_published();
-    }
-    if !engine.is_published(ticket) {
-        target.signals.wait_published(|| engine.is_published(ticket));
-    }
-    if sync {
-        engine.sync_to(ticket)?;
-    }
-    Ok(ticket.last_seq())
 }
 
 /// Waits as long as background debt asks for.

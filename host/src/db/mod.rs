@@ -29,15 +29,28 @@ mod reads;
 mod signals;
 mod stats;
 mod transaction;
+mod wal;
+mod watchdog;
+mod write_counters;
 mod writes;
 
 pub use api::CoreApi;
 pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
-pub use options::{OPTION_FIELDS, OptionField, Options};
-pub use stats::{Health, Stats};
+pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
+pub use stats::{
+    CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
+    FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
+    LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
+    RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
+    TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
+    WalStatsSnapshot, WriteStatsSnapshot,
+};
 pub use transaction::Transaction;
+pub use wal::Wal;
+pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
@@ -100,6 +113,12 @@ struct SystemClock {
     start: std::time::Instant,
 }
 
+/// The system's clock, for a log without a database.
+#[cfg(feature = "cli")]
+pub(crate) fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock { start: std::time::Instant::now() })
+}
+
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
@@ -116,6 +135,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     queue: CommitQueue<I>,
     workers: Option<Workers>,
     options: Options,
+    stats: stats::HostStats,
     closing: AtomicBool,
     /// Held by calls that change the database; taken whole by a close.
     gate: RwLock<()>,
@@ -140,6 +160,8 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         self.engine.stop_merges();
         self.signals.bump();
+        self.signals.stop_limit();
+        self.queue.stop_waiting();
         let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
             workers.stop(&self.signals);
@@ -207,7 +229,9 @@ impl<V: Vfs> Db<V> {
     /// As [`Db::open`].
     pub fn open_on(fs: V, options: Options) -> Result<Self> {
         if options.mem_table_engine == MemTableEngine::None {
-            return Err(Error::InvalidArgument("no memtable index is compiled in".to_string()));
+            return Err(Error::InvalidArgument(
+                "mem_table_engine is none: no memtable index is compiled in".to_string(),
+            ));
         }
         let engine = options.mem_table_engine;
         Self::open_with(fs, engine, options)
@@ -228,8 +252,11 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
         let signals =
             Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
-        let environment =
-            Environment { clock, heat: Arc::new(NoHeat), signals: signals.clone() as Arc<dyn Signals> };
+        let environment = Environment {
+            clock: clock.clone(),
+            heat: Arc::new(NoHeat),
+            signals: signals.clone() as Arc<dyn Signals>,
+        };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
         let workers = if options.read_only {
             None
@@ -239,6 +266,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
                 gc_threads: options.gc_parallelism(),
+                watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)
@@ -250,9 +278,10 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             inner: Arc::new(Inner {
                 engine,
                 signals,
-                queue: CommitQueue::new(),
+                queue: CommitQueue::new(options.to_queue(), clock),
                 workers,
                 options,
+                stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
                 gate: RwLock::new(()),
                 close_result: parking_lot::Mutex::new(None),

@@ -4,8 +4,8 @@ use nokv_core::formats::{CfId, Seq, Version};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 
-use super::commit::Target;
-use super::{Db, Expiry, SCRATCH, Transaction, WriteOptions};
+use super::commit::{Ask, Target};
+use super::{Db, Expiry, SCRATCH, Transaction, WriteOptions, WriteSnapshot};
 
 impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// Sets `key` to `value`.
@@ -108,7 +108,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     ///
     /// # Errors
     /// As [`Db::set`]; [`Error::BatchTooLarge`]; [`Error::Conflict`] if a precondition does not hold;
-    /// [`Error::DeadlineExceeded`]. Nothing was written then.
+    /// [`Error::DeadlineExceeded`]; [`Error::InvalidArgument`] for preconditions if `detect_conflicts` is off. Nothing
+    /// was written then.
     ///
     /// ```
     /// # fn main() -> nokv::Result<()> {
@@ -127,6 +128,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         for op in batch.iter() {
             self.check(op.key.cf)?;
         }
+        if !batch.preconditions().is_empty() {
+            self.check_conflicts_are_detected()?;
+        }
         self.commit(batch, options).map(|(seq, _)| seq)
     }
 
@@ -139,7 +143,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         // A large value does not stay in every thread that once wrote one.
         if batch.bytes() <= 64 << 10 {
             batch.clear();
-            SCRATCH.set(batch);
+            SCRATCH.with_borrow_mut(|scratch| *scratch = batch);
         }
         Ok(())
     }
@@ -154,7 +158,21 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        inner.queue.commit(&target, batch, options, sync)
+        inner.queue.commit(&target, batch, options, Ask { sync, scale: 1 })
+    }
+
+    /// The write path at this moment.
+    pub fn write_snapshot(&self) -> WriteSnapshot {
+        self.inner.queue.snapshot()
+    }
+
+    /// `detect_conflicts` takes batches with preconditions.
+    fn check_conflicts_are_detected(&self) -> Result<()> {
+        if self.inner.options.detect_conflicts {
+            return Ok(());
+        }
+        let text = "detect_conflicts is off: neither transactions nor batches with preconditions are taken";
+        Err(Error::InvalidArgument(text.to_string()))
     }
 
     /// Runs `body` as an optimistic transaction and commits what it wrote, if nothing that it read was changed
@@ -194,8 +212,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// Starts a transaction that the caller commits.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::InvalidArgument`] if `detect_conflicts` is off.
     pub fn begin(&self) -> Result<Transaction<'_, V, I>> {
+        self.check_conflicts_are_detected()?;
         Ok(Transaction::new(self, self.snapshot()?))
     }
 }

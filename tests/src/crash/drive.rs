@@ -20,11 +20,6 @@ pub const DIR: &str = "db";
 /// Options that make everything happen with little data.
 pub fn tiny<C>(index: C) -> EngineOptions<C> {
     EngineOptions {
-        io_buffer_bytes: 256 << 10,
-        index,
-        read_only: false,
-        create_if_missing: true,
-        database_id: 0x1dea,
         memtable_bytes: 64 << 10,
         sealed_memtables_max: 2,
         wal_segment_bytes: 256 << 10,
@@ -48,8 +43,7 @@ pub fn tiny<C>(index: C) -> EngineOptions<C> {
         },
         level0_slowdown_tables: 6,
         level0_stop_tables: 12,
-        manifest_rewrite_bytes: 4 << 20,
-        manifest_sync: true,
+        ..EngineOptions::new(index, 0x1dea)
     }
 }
 

@@ -23,16 +23,16 @@ impl Seen {
     /// Adds what an open database counted; before it goes.
     pub(super) fn add<V: Vfs, I: MemIndex>(&mut self, db: &Db<V, I>) {
         let stats = db.stats();
-        self.flushes += stats.flushes;
-        self.compactions += stats.compactions;
-        self.dropped_entries += stats.dropped_entries;
-        self.collected_segments += stats.gc_segments;
+        self.flushes += stats.counter("flushes");
+        self.compactions += stats.counter("compactions");
+        self.dropped_entries += stats.counter("dropped_entries");
+        self.collected_segments += stats.counter("gc_segments");
         self.look(db);
     }
 
     /// Counts the levels that hold tables now.
     pub(super) fn look<V: Vfs, I: MemIndex>(&mut self, db: &Db<V, I>) {
-        let in_use = db.stats().levels.iter().filter(|l| l.tables + l.ingest_tables > 0).count();
+        let in_use = db.stats().lsm.levels.iter().filter(|l| l.table_count + l.ingest_tables > 0).count();
         self.levels = self.levels.max(in_use);
     }
 

@@ -8,6 +8,8 @@
 //! 3. What is durable can be told from the log alone: see `recover.rs`.
 
 mod recover;
+mod snapshot;
+mod tally;
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -19,12 +21,15 @@ use nokv_formats::walfs::{
 };
 
 pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
+pub use snapshot::LogSnapshot;
+pub use tally::{GroupSpan, RecordCounts, Tally};
 
-use super::log::fresh;
+use super::open::fresh;
 use super::segment::make_dir;
 use super::survey::SegmentInfo;
 use super::tail::{Config, State, Tail};
 use crate::error::{Error, Result};
+use crate::sync::{AtomicU64, Ordering};
 use crate::vfs::Vfs;
 
 /// Ending of the batch log's segment files.
@@ -74,8 +79,8 @@ impl BatchLogConfig {
 pub struct Section<'a> {
     /// What it holds: a number of [`nokv_formats::envelope`].
     pub kind: u8,
-    /// Whose it is; 0 for the engine itself.
-    pub group: u32,
+    /// Whose it is, at most [`nokv_formats::envelope::GROUP_MAX`]; 0 for the engine itself.
+    pub group: u64,
     /// Its bytes, in pieces.
     pub parts: &'a [&'a [u8]],
 }
@@ -127,6 +132,7 @@ impl<'a> BatchLogRecord<'a> {
 pub struct BatchLog<V: Vfs> {
     tail: Tail<V>,
     db_id: u64,
+    segments_removed: AtomicU64,
 }
 
 impl<V: Vfs> BatchLog<V> {
@@ -140,7 +146,7 @@ impl<V: Vfs> BatchLog<V> {
         let tail_config = config.tail_config(dir);
         let segment = tail_config.create_segment(fs, first_segment.max(1), 1)?;
         let tail = Tail::new(fs.clone(), tail_config, fresh(segment), Default::default());
-        Ok(Self { tail, db_id: config.db_id })
+        Ok(Self { tail, db_id: config.db_id, segments_removed: AtomicU64::new(0) })
     }
 
     /// Appends a batch whose first operation has `first_seq`. It survives the death of the process when this
@@ -178,6 +184,7 @@ impl<V: Vfs> BatchLog<V> {
         finish_frame(&mut state.frame, 0);
         state.store_frame()?;
         state.record_no += 1;
+        count(state, start, sections);
         Ok(Appended { start, end: state.end(), segment: start.segment })
     }
 
@@ -238,6 +245,7 @@ impl<V: Vfs> BatchLog<V> {
             part += 1;
             if left == 0 {
                 let start = start.unwrap_or(at);
+                count(state, start, sections);
                 return Ok(Appended { start, end: state.end(), segment: start.segment });
             }
             let record_no = state.record_no;
@@ -326,7 +334,45 @@ impl<V: Vfs> BatchLog<V> {
     /// # Errors
     /// What the file system says; the rest can be released by another call.
     pub fn release_below(&self, segment: u32) -> Result<u64> {
-        self.tail.release_below(segment)
+        let first = self.tail.state().first_number();
+        let removed = self.tail.release_below(segment);
+        // Also after an error: some may be gone. Segments are numbered without a hole.
+        let mut state = self.tail.state();
+        let now_first = state.first_number();
+        state.tally.forget_below(now_first);
+        drop(state);
+        self.segments_removed.fetch_add(u64::from(now_first.saturating_sub(first)), Ordering::Relaxed);
+        removed
+    }
+
+    /// Segments that were removed since the log was opened.
+    pub fn segments_removed(&self) -> u64 {
+        self.segments_removed.load(Ordering::Relaxed)
+    }
+
+    /// What kinds of sections the log holds, by segment and group.
+    pub fn tally(&self) -> Tally {
+        self.tail.state().tally.clone()
+    }
+
+    /// The records of one group.
+    pub fn group_span(&self, group: u64) -> Option<GroupSpan> {
+        self.tail.state().tally.groups().get(&group).copied()
+    }
+
+    /// What the log holds of `group` before `before` does not count any more.
+    pub(crate) fn forget_group(&self, group: u64, before: Position) {
+        self.tail.state().tally.forget_group(group, before);
+    }
+
+    /// The log as it is now, from segment `from` on, to be read while it grows. The caller sees to it that nothing is
+    /// released during this call; later it may.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn snapshot(&self, from: u32) -> Result<LogSnapshot<V>> {
+        let infos: Vec<_> = self.tail.state().infos().filter(|info| info.number >= from).collect();
+        LogSnapshot::open(&self.tail.fs, &self.tail.config.dir, self.db_id, infos)
     }
 
     /// Bytes of headers and records in all segments.
@@ -346,6 +392,10 @@ impl<V: Vfs> BatchLog<V> {
     pub fn seal_for_close(&self) -> Result<Position> {
         self.tail.close(true)
     }
+}
+
+fn count<V: Vfs>(state: &mut State<V>, start: Position, sections: &[Section<'_>]) {
+    sections.iter().for_each(|s| state.tally.add(start, s.kind, s.group));
 }
 
 fn body_len(sections: &[Section<'_>]) -> u64 {

@@ -27,11 +27,11 @@ use nokv_formats::walfs::{
     FLAG_ACTIVE, Found, HEADER_BYTES, Position, Scanner, SegmentHeader, find_whole_record, segment_file_name,
 };
 
-use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT};
+use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64};
 use crate::vfs::{Vfs, join};
-use crate::wal::log::{fresh, remove_behind};
+use crate::wal::open::{fresh, remove_behind};
 use crate::wal::segment::{Segment, copy_before_write};
 use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments, read_segment};
 use crate::wal::tail::{Config, Rotated, Tail};
@@ -78,6 +78,8 @@ pub struct RecoveryReport {
     pub cut: Option<Cut>,
     /// Segments with a damaged header; rebuilt from the records.
     pub headers_rebuilt: Vec<u32>,
+    /// What the batches hold, by segment and group.
+    pub tally: Tally,
 }
 
 struct Partial {
@@ -192,7 +194,13 @@ impl Walk {
             &partial.body
         };
         let record_no = envelope.record_no;
-        visit(BatchLogRecord { first_seq: partial.first_seq, start: partial.start, end, record_no, body })?;
+        let batch =
+            BatchLogRecord { first_seq: partial.first_seq, start: partial.start, end, record_no, body };
+        // A section that cannot be read is for `visit` to complain of.
+        for section in batch.sections().map_while(core::result::Result::ok) {
+            self.report.tally.add(batch.start, section.kind, section.group);
+        }
+        visit(batch)?;
         self.report.batches += 1;
         self.report.records += partial.records;
         self.complete(end, entries, next);
@@ -452,8 +460,13 @@ impl<V: Vfs> BatchLog<V> {
         let mut settled: VecDeque<SegmentInfo> = stale.iter().map(stale_info).collect();
         let active = settle(fs, &tail_config, segments, record_no, &mut settled)?;
         let tail = Tail::new(fs.clone(), tail_config, active, settled);
-        tail.state().record_no = record_no;
-        Ok((Self { tail, db_id: config.db_id }, walk.report))
+        {
+            let mut state = tail.state();
+            state.record_no = record_no;
+            state.tally = walk.report.tally.clone();
+        }
+        let log = Self { tail, db_id: config.db_id, segments_removed: AtomicU64::new(0) };
+        Ok((log, walk.report))
     }
 }
 

@@ -1,0 +1,69 @@
+//! A place that is filled once, by whoever comes first, and never waits.
+//!
+//! Who may call it: the blocks of a ring.
+//! 1. The pointer is null, or came from `Box::into_raw` and is owned by the cell.
+//! 2. It changes once, from null, by a compare-and-swap; so a reference to what it points to is good for as long
+//!    as the cell is borrowed.
+//! 3. It is written with release and read with acquire: who sees the pointer sees what it points to, whole.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+use core::ptr;
+
+use portable_atomic::AtomicPtr;
+
+use crate::sync::Ordering;
+
+/// See the module.
+pub(super) struct OnceBox<T> {
+    filled: AtomicPtr<T>,
+    // Owns a `Box<T>`: as shareable as one that is handed out by reference.
+    owns: PhantomData<Box<T>>,
+}
+
+// SAFETY: the cell hands out `&T` to all threads that share it, and may be filled by one and dropped by another.
+unsafe impl<T: Send + Sync> Sync for OnceBox<T> {}
+// SAFETY: it moves as the box that it owns does.
+unsafe impl<T: Send> Send for OnceBox<T> {}
+
+impl<T> OnceBox<T> {
+    pub(super) const fn new() -> Self {
+        Self { filled: AtomicPtr::new(ptr::null_mut()), owns: PhantomData }
+    }
+
+    /// What it was filled with.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&T> {
+        let at = self.filled.load(Ordering::Acquire);
+        // SAFETY: null, or a box that this cell owns and that nobody changes or frees while it is borrowed (rule 2);
+        // its writes are seen (rule 3).
+        unsafe { at.as_ref() }
+    }
+
+    /// Fills it, unless another thread was first; gives what is in it.
+    pub(super) fn get_or_fill(&self, value: Box<T>) -> &T {
+        let new = Box::into_raw(value);
+        let swapped = self.filled.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire);
+        match swapped {
+            // SAFETY: `new` is now owned by the cell (rule 2).
+            Ok(_) => unsafe { &*new },
+            Err(theirs) => {
+                // SAFETY: `new` came from `Box::into_raw` above and was shown to nobody.
+                drop(unsafe { Box::from_raw(new) });
+                // SAFETY: not null, since the swap failed, so owned by the cell (rules 1 and 2).
+                unsafe { &*theirs }
+            }
+        }
+    }
+}
+
+impl<T> Drop for OnceBox<T> {
+    fn drop(&mut self) {
+        let at = *self.filled.get_mut();
+        if !at.is_null() {
+            // SAFETY: rule 1, and nothing borrows the cell any more.
+            drop(unsafe { Box::from_raw(at) });
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Effects of the options of hot keys.
+
+use super::Case;
+
+pub const CASES: &[Case] = &[];

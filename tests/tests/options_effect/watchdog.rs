@@ -1,0 +1,5 @@
+//! Effects of the options of the log's watchdog.
+
+use super::Case;
+
+pub const CASES: &[Case] = &[];
