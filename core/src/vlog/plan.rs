@@ -151,8 +151,8 @@ pub fn jobs_of(picked: &[SegmentUse], segment_bytes: u64) -> BTreeMap<u16, Vec<S
     jobs
 }
 
-/// Are memtables worth a flush before the dead bytes are counted? Values that they name may be overwritten by others
-/// that they name, or overwrite some in tables; neither is seen before the flush.
+/// Is a memtable that may hide `memtable_bytes` worth a flush before the dead bytes are counted? Values that it names may
+/// be overwritten by others that it names, or take the place of some in tables; nothing of that is seen before the flush.
 pub fn flush_first(memtable_bytes: u64, log_bytes: u64, discard_ratio: f64, segment_bytes: u64) -> bool {
     let share = u128::from(memtable_bytes) * 2000;
     memtable_bytes >= segment_bytes / FLUSH_SHARE

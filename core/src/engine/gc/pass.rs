@@ -51,8 +51,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let segment_bytes = self.options.value_log_segment_bytes;
         let stats = self.collectable_segments();
         let log_bytes: u64 = stats.iter().map(|s| s.bytes).sum();
-        let in_memtable: u64 = self.view.load().active.live().values().sum();
-        if flush_first(in_memtable, log_bytes, options.discard_ratio, segment_bytes) {
+        if flush_first(self.values_hidden_by_memtable(log_bytes), log_bytes, options.discard_ratio, segment_bytes) {
             match self.rotate_memtable() {
                 Ok(()) | Err(Error::Busy(_)) => self.signals.work_ready(),
                 Err(error) => return Err(error),
@@ -82,6 +81,24 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let count = jobs.len();
         self.gc.lock().queue.extend(jobs);
         Ok(if count == 0 { GcTick::Nothing } else { GcTick::Started(count) })
+    }
+
+    /// About how many of `log_bytes` the entries of the active memtable may hide: those that it names itself, one
+    /// value of the usual length for each delete, all for a range delete. Inline values count nothing: they rarely take the
+    /// place of large ones.
+    fn values_hidden_by_memtable(&self, log_bytes: u64) -> u64 {
+        let view = self.view.load();
+        if view.active.has_range_deletes() {
+            return log_bytes;
+        }
+        let (mut bytes, mut pointers) = (0u64, 0u64);
+        for table in view.tables.tables() {
+            bytes = bytes.saturating_add(table.value_bytes());
+            pointers = pointers.saturating_add(table.meta().props.pointers);
+        }
+        let usual = bytes.checked_div(pointers).unwrap_or(0);
+        let named: u64 = view.active.live().values().sum();
+        named.saturating_add(view.active.deletes().saturating_mul(usual))
     }
 
     /// The next step of an automatic collection, claimed for the caller; `None` when there is none now, because
