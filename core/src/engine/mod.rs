@@ -8,7 +8,7 @@
 //! 1. `install`: the manifest, the busy set
 //! 2. `commit`: seqs, tickets, the log's append order
 //! 3. `view_lock`: replacing the view
-//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `raft`, `regions`: leaves, never two at once
+//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `gc`, `raft`, `regions`: leaves, never two at once
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -51,6 +51,7 @@ mod repair;
 mod replay;
 mod snapshots;
 mod stats;
+mod stats_compaction;
 mod typed;
 pub mod watchdog;
 mod writes;
@@ -59,7 +60,9 @@ pub use background::{Stall, Work};
 pub use check::CheckReport;
 pub use compaction::table_name;
 pub use families::Families;
-pub use gc::{Collection, GcReport, GcStep};
+pub use gc::{
+    Collection, Contradiction, GcReport, GcStats, GcStep, GcTick, HeadInfo, Refusal, SegmentId, ValueLogStep,
+};
 pub use ingest::ReplacedRange;
 pub use open::{Environment, OpenReport};
 pub use options::EngineOptions;
@@ -71,6 +74,7 @@ pub use stats::{
     CounterValues, EngineStats, FamilyCounts, FlushStages, Latencies, Latency, LevelStats, LogStats, Pin,
     PinOwner, PinStats, SAMPLED_ONE_IN, SegmentStats, StageValues,
 };
+pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
 pub use typed::{RecordKind, TypedSection, TypedVisit, WalSegment};
 pub use watchdog::{RaftStatus, WalStatus, WatchdogOptions};
 pub use writes::{Member, Prepared, Separated, Ticket};
@@ -129,7 +133,9 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) closed: AtomicBool,
     /// Merges give up; nothing new is started.
     pub(crate) stopping: AtomicBool,
-    pub(crate) gc_running: AtomicBool,
+    pub(crate) gc: Mutex<gc::GcState>,
+    pub(crate) gc_counters: gc::GcCounters,
+    pub(crate) compaction_counters: stats_compaction::CompactionCounters,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,
     pub(crate) counters: stats::Counters,

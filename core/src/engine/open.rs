@@ -20,7 +20,9 @@ use nokv_formats::{Seq, TableId, TableMeta};
 use crate::clock::Clock;
 use crate::compact::BusySet;
 use crate::engine::compaction::table_name;
+use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
+use crate::engine::stats_compaction::CompactionCounters;
 use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats, watchdog};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
@@ -115,6 +117,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let highest_table = check_tables(&fs, dir, &state)?;
         let vlog_options = ValueLogOptions {
             segment_bytes: options.value_log_segment_bytes,
+            max_entries: options.value_log_max_entries,
             buckets: options.value_log_buckets,
             hot_buckets: options.value_log_hot_buckets,
             ..ValueLogOptions::default()
@@ -232,7 +235,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             hindrance: Mutex::new(None),
             closed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            gc_running: AtomicBool::new(false),
+            gc: Mutex::default(),
+            gc_counters: GcCounters::default(),
+            compaction_counters: CompactionCounters::default(),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
             counters: stats::Counters::default(),
