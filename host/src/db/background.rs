@@ -10,12 +10,16 @@ use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::Mutex;
 
 use super::events::{Event, EventListener};
+use super::hot::HotRings;
 use super::signals::HostSignals;
 
 /// How often an idle thread looks for work that only time brings (expired data).
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// How long a step that failed for want of space waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Least time between two steps of the hot rings.
+const HOT_STEP_PAUSE: Duration = Duration::from_millis(100);
 
 /// The threads of a database.
 pub(crate) struct Workers {
@@ -30,6 +34,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) gc_interval: Option<Duration>,
     pub(crate) gc_ratio: f64,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
+    pub(crate) hot: Arc<HotRings>,
 }
 
 impl Workers {
@@ -58,6 +63,14 @@ impl Workers {
             let listener = options.listener.clone();
             let spawned = workers.spawn("nokv-gc".to_string(), move || {
                 gc_loop(&engine, &signals, &stop, interval, options.gc_ratio, listener.as_deref());
+            });
+            spawned.inspect_err(|_| workers.stop(&all_signals))?;
+        }
+        if let Some(interval) = options.hot.step_interval() {
+            let (engine, signals) = (engine.clone(), signals.clone());
+            let (hot, stop) = (options.hot, workers.stop.clone());
+            let spawned = workers.spawn("nokv-hot".to_string(), move || {
+                hot_loop(&engine, &signals, &stop, interval, &hot);
             });
             spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }
@@ -185,6 +198,29 @@ fn gc_loop<V: Vfs, I: MemIndex>(
                 }
             }
         }
+    }
+}
+
+/// The step of the hot rings: each `interval`, and soon after the tree changed, when hot keys lie in new blocks.
+fn hot_loop<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    stop: &AtomicBool,
+    interval: Duration,
+    hot: &HotRings,
+) {
+    let soon = interval.min(HOT_STEP_PAUSE);
+    let (mut last, mut seen) = (Instant::now(), engine.view().id);
+    while !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        let next = last + if engine.view().id == seen { interval } else { soon };
+        if Instant::now() < next {
+            signals.wait_change(epoch, Some(next));
+            continue;
+        }
+        seen = engine.view().id;
+        hot.step(engine);
+        last = Instant::now();
     }
 }
 

@@ -5,7 +5,7 @@ use nokv_core::engine::{EngineOptions, WatchdogOptions};
 use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
-use super::Options;
+use super::{Options, hot};
 use crate::db::commit::QueueOptions;
 
 impl Options {
@@ -20,6 +20,7 @@ impl Options {
                 "value_log_gc_discard_ratio must be between 0 and 1, not {ratio}"
             )));
         }
+        hot::validate(self)?;
         self.to_engine((), 1).validate()
     }
 

@@ -15,6 +15,7 @@ use super::events::EventListener;
 use crate::index::MemTableEngine;
 
 mod engine;
+mod hot;
 
 /// What is known of an option beside its value.
 #[derive(Debug, Clone, Copy)]
