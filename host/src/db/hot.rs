@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nokv_core::clock::Clock;
 use nokv_core::engine::Engine;
-use nokv_core::formats::{KeyBuf, KeyRef, Kind};
+use nokv_core::formats::{CfId, KeyBuf, KeyRef, Kind};
 use nokv_core::heat::Heat;
 use nokv_core::hotring::{HotKey, RingOptions, RingStats, RotatingRing};
 use nokv_core::write::WriteBatch;
@@ -147,14 +147,14 @@ impl HotRings {
     fn admit_to(&self, ring: &RotatingRing, batch: &WriteBatch) -> Result<u32> {
         let now = self.now(ring);
         let limit = u64::from(self.options.write_limit);
-        let burst = u64::from(self.options.burst_threshold);
+        let counts_are_used = limit > 0 || self.options.burst_threshold > 0;
         let mut hottest = 0;
         for (n, op) in batch.iter().enumerate() {
             // A range is not a key.
             if op.kind == Kind::RangeDelete {
                 continue;
             }
-            if limit == 0 && burst == 0 {
+            if !counts_are_used {
                 ring.record(op.key, now);
                 continue;
             }
@@ -168,8 +168,7 @@ impl HotRings {
             }
             hottest = hottest.max(count);
         }
-        let is_hot = burst > 0 && hottest > burst;
-        Ok(if is_hot { self.options.batch_multiplier.max(1) } else { 1 })
+        Ok(self.scale(hottest))
     }
 
     /// How often the background step is to run; `None` without any ring.
@@ -211,6 +210,16 @@ impl HotRings {
         if self.options.top_k == 0 { TOP_K_DEFAULT } else { self.options.top_k }
     }
 
+    /// What the limits of a log record are multiplied by for a writer of `key`, as it is now.
+    pub(crate) fn scale_of(&self, key: KeyRef<'_>) -> u32 {
+        self.write.as_ref().map_or(1, |ring| self.scale(ring.frequency(key, self.now(ring))))
+    }
+
+    fn scale(&self, count: u64) -> u32 {
+        let burst = u64::from(self.options.burst_threshold);
+        if burst > 0 && count > burst { self.options.batch_multiplier.max(1) } else { 1 }
+    }
+
     fn report_of(&self, ring: &Option<RotatingRing>) -> Option<HotRingReport> {
         ring.as_ref().map(|ring| HotRingReport {
             ring: ring.stats(),
@@ -244,6 +253,12 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The hot rings at this moment. Looks at every key that they track.
     pub fn hot_report(&self) -> HotReport {
         self.inner.hot.report()
+    }
+
+    /// What `write_batch_max_count` and `write_batch_max_bytes` are multiplied by for a writer of this key of the
+    /// default family just now: `hot_write_batch_multiplier` if it is hot, else 1.
+    pub fn write_scale(&self, key: &[u8]) -> u32 {
+        self.inner.hot.scale_of(KeyRef::new(CfId::DEFAULT, key))
     }
 
     /// Runs the background step of the rings now: rotation and decay that are due by the database's clock, and
