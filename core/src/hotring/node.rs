@@ -35,19 +35,17 @@ pub const REPORTED_KEY_BYTES_MAX: usize = 1024;
 /// What stands for a key: 128 bits of hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Print {
-    /// The tag: neither 0 nor [`BUSY`]. Its low bits decide sampling.
+    /// The tag: neither 0 nor [`BUSY`]. Its low bits decide sampling, those from bit 32 on choose the bucket.
     pub(super) tag: u64,
-    /// The other half, not 0. Its low bits choose the bucket.
+    /// The other half, not 0.
     pub(super) check: u64,
 }
 
 impl Print {
     #[inline]
     pub(super) fn of(key: KeyRef<'_>, seed: u64) -> Self {
-        let print = key_print(key, seed);
-        let tag = print as u64;
-        let tag = if tag == 0 || tag == BUSY { 1 } else { tag };
-        Self { tag, check: ((print >> 64) as u64).max(1) }
+        let (tag, check) = key_print(key, seed);
+        Self { tag: if tag == 0 || tag == BUSY { 1 } else { tag }, check: check.max(1) }
     }
 }
 

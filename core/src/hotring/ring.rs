@@ -277,7 +277,7 @@ impl HotRing {
     #[inline]
     fn bucket(&self, print: Print) -> Bucket<'_> {
         // The number of buckets is a power of two and at least one.
-        let i = print.check as usize & (self.heads.len() - 1);
+        let i = (print.tag >> 32) as usize & (self.heads.len() - 1);
         self.bucket_of(&self.heads[i], &self.doors[i])
     }
 
