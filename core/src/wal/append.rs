@@ -20,7 +20,8 @@ impl<V: Vfs> Log<V> {
     /// A payload larger than a segment; a full disk (clean); or a failed write, after which the log is dead.
     pub fn append(&self, payload: &[u8], log_index: u64) -> Result<Position> {
         let tail = self.tail()?;
-        let (state, position) = self.place(tail, tail.state(), payload, log_index)?;
+        let placed = self.place(tail, tail.state(), payload, log_index);
+        let (state, position) = placed.inspect_err(|_| self.changed())?;
         drop(state);
         self.appended(tail, frame_len(payload.len()).unwrap_or(0) as u64)?;
         Ok(position)
@@ -90,8 +91,9 @@ impl<V: Vfs> Log<V> {
         Ok(())
     }
 
-    /// What follows an append, with no lock held: the rotation hook, and a sync where the options ask for one.
+    /// What follows an append, with no lock held: the hooks, and a sync where the options ask for one.
     fn appended(&self, tail: &Tail<V>, bytes: u64) -> Result<()> {
+        self.changed();
         self.announce(tail);
         let per_sync = self.options.bytes_per_sync;
         if self.options.sync_every_write {
@@ -106,6 +108,14 @@ impl<V: Vfs> Log<V> {
         }
         self.forget_sealed();
         Ok(())
+    }
+
+    /// Tells the hook that readers may find something new. Call with no lock held.
+    #[inline]
+    pub(super) fn changed(&self) {
+        if let Some(hook) = &self.options.on_change {
+            hook();
+        }
     }
 
     /// Tells the hook of each new active segment, once. Call with no lock held.

@@ -172,7 +172,14 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// A failed flush, after which the log is dead.
     pub fn sync(&self) -> Result<Position> {
-        let end = self.tail()?.sync()?;
+        let tail = self.tail()?;
+        let was_alive = !tail.state().is_closed();
+        let end = tail.sync().inspect_err(|_| {
+            if was_alive {
+                // Readers that wait learn that it is dead now.
+                self.changed();
+            }
+        })?;
         self.forget_sealed();
         Ok(end)
     }
@@ -201,7 +208,9 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// As [`Log::sync`].
     pub fn close(&self) -> Result<Position> {
-        self.tail()?.close(false)
+        let closed = self.tail()?.close(false);
+        self.changed();
+        closed
     }
 
     /// Up to where the log is durable.
@@ -258,8 +267,11 @@ impl<V: Vfs> Log<V> {
     /// Lets readers pass the records up to the one at `position`, where [`LogOptions::commit_check`] holds them. Never
     /// moves back, except that a truncation takes it back to the last record that remains.
     pub fn commit(&self, position: Position) {
-        let mut committed = self.committed.lock();
-        *committed = position.max(*committed);
+        {
+            let mut committed = self.committed.lock();
+            *committed = position.max(*committed);
+        }
+        self.changed();
     }
 
     /// The highest position given to [`Log::commit`] since the log was opened, [`Position::NIL`] if none was.

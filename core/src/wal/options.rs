@@ -27,6 +27,10 @@ pub type MarkerValidator = Arc<dyn Fn(u32) -> core::result::Result<(), String> +
 /// Hears that a segment became the active one. No lock is held: it may call back into the log.
 pub type RotationHook = Arc<dyn Fn(u32) + Send + Sync>;
 
+/// Hears that readers may find something new: records, a commit, the end. No lock is held: it may call back into the
+/// log, but an append calls it again.
+pub type ChangeHook = Arc<dyn Fn() + Send + Sync>;
+
 /// How to open a [`Log`](super::Log). Name what you want and take the rest from [`LogOptions::default`].
 ///
 /// ```
@@ -65,6 +69,8 @@ pub struct LogOptions {
     pub commit_check: bool,
     /// Hears of new active segments.
     pub on_rotate: Option<RotationHook>,
+    /// Hears of every append, commit and close, after it, so that a reader can wait for them.
+    pub on_change: Option<ChangeHook>,
     /// Which old segments [`Log::clean_step`](super::Log::clean_step) may remove.
     pub retention: Retention,
 }
@@ -86,6 +92,7 @@ impl Default for LogOptions {
             clear_index_on_flush: false,
             commit_check: false,
             on_rotate: None,
+            on_change: None,
             retention: Retention::default(),
         }
     }
