@@ -193,12 +193,11 @@ fn check_sequence(last: u64, records: &[Record<'_>]) -> Result<u64> {
         if record.id != expected {
             return Err(Error::NotSequential { expected, found: record.id });
         }
-        if record.id == u64::MAX {
-            let text = "the highest number is no record id: none could follow";
-            return Err(Error::InvalidArgument(text.to_string()));
-        }
         new_last = expected;
-        expected += 1;
+        expected = expected.checked_add(1).ok_or_else(|| {
+            let text = "the highest number is no record id: none could follow";
+            Error::InvalidArgument(text.to_string())
+        })?;
     }
     Ok(new_last)
 }
