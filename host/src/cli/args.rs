@@ -273,6 +273,11 @@ pub enum Wal {
     ///
     /// Works beside the process that writes the log, across its segments. Writes nothing.
     Tail(WalTail),
+
+    /// Copy the sealed segments of a log and their indexes; the one that takes records is left out
+    ///
+    /// Works beside the process that writes the log. Every record is checked before its segment is copied.
+    Backup(WalBackup),
 }
 
 /// A log.
@@ -328,6 +333,22 @@ pub struct WalTail {
     /// Start behind the record at this place, as `wal dump` prints it.
     #[arg(long, value_name = "SEGMENT:OFFSET", value_parser = position)]
     pub after: Option<(u32, u64)>,
+}
+
+/// `nokv wal backup`.
+#[derive(Debug, Args)]
+pub struct WalBackup {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// Directory of the copies, made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Only segments with higher numbers.
+    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
+    pub after: u32,
 }
 
 fn position(text: &str) -> Result<(u32, u64), String> {
