@@ -122,6 +122,28 @@ pub enum Error {
         /// How many there are.
         readers: usize,
     },
+    /// The data of a record is longer than a record log takes. Nothing was written.
+    #[error("the record of {bytes} bytes is above the limit of {limit}")]
+    RecordTooBig {
+        /// Its length.
+        bytes: usize,
+        /// The longest possible.
+        limit: usize,
+    },
+    /// The id of a record does not follow the one before it. Nothing was written.
+    #[error("record id {found} where {expected} must follow")]
+    NotSequential {
+        /// The id that would have been right.
+        expected: u64,
+        /// The id that was given.
+        found: u64,
+    },
+    /// The log was cut where an iterator stands.
+    #[error("record {id}, which the iterator was to give, was removed")]
+    RemovedUnderIterator {
+        /// The record that it would have given next.
+        id: u64,
+    },
     /// A value-log collection is running already.
     #[error("a value-log collection is running already")]
     GcRejected,

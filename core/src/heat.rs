@@ -1,6 +1,8 @@
 //! What the engine may ask about how hot a key is. The host knows; without one nothing is hot.
 
-use nokv_formats::KeyRef;
+use nokv_formats::{KeyBuf, KeyRef};
+
+use crate::sync::Arc;
 
 /// Knowledge of hot keys.
 pub trait Heat: Send + Sync + 'static {
@@ -8,6 +10,12 @@ pub trait Heat: Send + Sync + 'static {
     fn is_hot(&self, key: KeyRef<'_>) -> bool {
         let _ = key;
         false
+    }
+
+    /// The keys that are read most: compaction first clears the levels that they lie in. Asked for each choice of
+    /// a compaction, under the install lock: a list that is at hand.
+    fn read_most(&self) -> Arc<[KeyBuf]> {
+        Arc::default()
     }
 }
 

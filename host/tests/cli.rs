@@ -389,9 +389,11 @@ fn wal_dump_of_the_vectors() {
         assert!(before == files(dir), "{name}: the dump changed a file");
         assert_eq!(nokv(&["wal", "dump", dir]).code, ended.code);
     }
-    // No segment has this extension: an empty log.
+    // No segment has this extension: an empty log, and a note.
     let basic = root.join("basic");
-    assert_eq!(ok(&["wal", "dump", basic.to_str().expect("text"), "--ext", ".log", "--json"]), "");
+    let ended = nokv(&["wal", "dump", basic.to_str().expect("text"), "--ext", ".log", "--json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+    assert!(ended.err.contains("there are no log segments"), "{}", ended.err);
 }
 
 /// An importer that waits for lines.

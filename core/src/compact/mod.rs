@@ -5,6 +5,7 @@
 
 mod busy;
 mod filter;
+mod heat;
 mod pick;
 pub mod run;
 mod score;
@@ -13,5 +14,6 @@ mod tests;
 
 pub use busy::{BusySet, Ticket};
 pub use filter::{Fate, Filter, Older};
+pub use heat::LevelHeat;
 pub use pick::{Choice, Input, PickOptions, Place, Pressure, Reason, pick, pick_range};
 pub use score::{Scores, scores};

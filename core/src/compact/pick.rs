@@ -28,6 +28,7 @@ use core::ops::RangeInclusive;
 use nokv_formats::{KeyRef, Seq, TableId, TableMeta};
 
 use super::busy::BusySet;
+use super::heat::LevelHeat;
 use super::score::{Scores, scores};
 use crate::level::{TableInfo, Version};
 use crate::limits::LEVELS;
@@ -125,6 +126,8 @@ pub struct Pressure {
     pub oldest_snapshot: Seq,
     /// Writers wait for level 0: tables leave it by a move where a merge is not possible at once.
     pub writers_wait: bool,
+    /// Where the keys lie that are read most.
+    pub heat: LevelHeat,
 }
 
 /// Options of the picker.
@@ -167,7 +170,8 @@ pub fn pick<T: TableInfo>(
     pressure: &Pressure,
     opts: &PickOptions,
 ) -> Choice {
-    let picker = Picker { version, busy, opts, scores: scores(version, busy, opts) };
+    let scores = scores(version, busy, opts).heated(&pressure.heat);
+    let picker = Picker { version, busy, opts, scores };
     let mut wants: Vec<(u64, Place)> = Vec::new();
     for n in 0..=LAST {
         let at = usize::from(n);

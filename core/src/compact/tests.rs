@@ -13,7 +13,12 @@ use crate::level::{self, Install};
 use crate::limits::LEVELS;
 use crate::sync::Arc;
 
-const CALM: Pressure = Pressure { now_ms: 1000, oldest_snapshot: Seq::MAX, writers_wait: false };
+const CALM: Pressure = Pressure {
+    now_ms: 1000,
+    oldest_snapshot: Seq::MAX,
+    writers_wait: false,
+    heat: LevelHeat { level: [0; LEVELS], ingest: [0; LEVELS] },
+};
 
 fn small() -> PickOptions {
     PickOptions {
@@ -45,7 +50,7 @@ fn show(choice: &Choice) -> String {
 }
 
 /// Runs the commands of a script against its tree and compares each answer. A case is `define`, a tree, `----`, and
-/// commands: `pick`, `wait` (pick while writers wait), `at MS`, `snapshot SEQ`, `range A B`, `run` (picks and keeps running),
+/// commands: `pick`, `wait` (pick while writers wait), `hot KEY ...` (these are read most), `at MS`, `snapshot SEQ`, `range A B`, `run` (picks and keeps running),
 /// each followed by the expected answer.
 fn script(text: &str) {
     let mut wrong = String::new();
@@ -60,6 +65,11 @@ fn script(text: &str) {
             let choice = match words.as_slice() {
                 ["at", ms] => {
                     pressure.now_ms = ms.parse().unwrap();
+                    continue;
+                }
+                ["hot", keys @ ..] => {
+                    let keys: Vec<_> = keys.iter().map(|k| key(k)).collect();
+                    pressure.heat = LevelHeat::of(&version, &keys);
                     continue;
                 }
                 ["snapshot", seq] => {
@@ -138,6 +148,11 @@ impl Simulation {
             now_ms: self.now_ms,
             oldest_snapshot: Seq::MAX,
             writers_wait: self.next_seq.is_multiple_of(2),
+            // Some of the keys are hot.
+            heat: LevelHeat::of(
+                &self.version,
+                &[7u32, 40, 41].map(|k| KeyBuf { user_key: k.to_be_bytes().into(), ..KeyBuf::default() }),
+            ),
         }
     }
 

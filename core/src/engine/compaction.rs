@@ -16,7 +16,9 @@ pub use nokv_formats::names::table as table_name;
 use nokv_formats::{CfId, KeyRef, Seq, TableId, TableMeta};
 
 use crate::compact::run::{self, Job, OlderTables, Outputs, Relocate, Stay};
-use crate::compact::{Choice, Input, Place, Pressure, Reason, Scores, Ticket, pick, pick_range, scores};
+use crate::compact::{
+    Choice, Input, LevelHeat, Place, Pressure, Reason, Scores, Ticket, pick, pick_range, scores,
+};
 use crate::engine::{Engine, Install, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
@@ -148,13 +150,17 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             now_ms: self.now_ms().min(time),
             oldest_snapshot,
             writers_wait: view.tables.levels()[0].tables.len() >= self.options.level0_slowdown_tables,
+            heat: LevelHeat::of(&view.tables, &self.heat.read_most()),
         }
     }
 
     /// Scores and debt of the tree.
     pub fn scores(&self) -> Scores {
+        let heat = self.heat.read_most();
         let install = self.install.lock();
-        scores(&self.view.load().tables, &install.busy, &self.options.pick)
+        let view = self.view.load();
+        let heat = LevelHeat::of(&view.tables, &heat);
+        scores(&view.tables, &install.busy, &self.options.pick).heated(&heat)
     }
 
     /// One step of merging a range of a family down. True when nothing is left to do.

@@ -80,6 +80,18 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(Some(hit))
     }
 
+    /// Brings the blocks that a read of `key` needs into the cache, where they are not there. Counts as no read, and
+    /// leaves the value log alone.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn warm(&self, key: KeyRef<'_>) -> Result<()> {
+        self.check_open()?;
+        let (view, seq) = self.pin();
+        let bounds = Bounds { version: Version::MAX, seq };
+        point::get(&view, key, key_hash(key), bounds, &|| self.now_ms()).map(drop)
+    }
+
     /// Several point reads at one seq, in the order of `keys`.
     ///
     /// # Errors

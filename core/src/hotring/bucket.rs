@@ -15,9 +15,11 @@
 //! count of draws and the tag: the same touches in the same order give the same ring. One thread at a time changes
 //! hands in a bucket; the others do not wait, their touch counts as dropped.
 
+use alloc::boxed::Box;
+
 use nokv_formats::KeyRef;
 
-use super::node::{At, BUSY, Block, GROUP, Print, encoded};
+use super::node::{At, BUSY, Block, GROUP, Group, Head, Print, encoded};
 use super::once::OnceBox;
 use super::window;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -39,11 +41,11 @@ pub(super) struct Door {
 /// One bucket of a ring.
 #[derive(Clone, Copy)]
 pub(super) struct Bucket<'r> {
-    pub(super) head: &'r OnceBox<Block>,
+    pub(super) head: &'r OnceBox<Head>,
     pub(super) door: &'r Door,
     /// Places that it may have.
     pub(super) ways: usize,
-    pub(super) window_slots: usize,
+    pub(super) window_slots: u32,
     pub(super) sample_mask: u64,
 }
 
@@ -51,7 +53,9 @@ pub(super) struct Bucket<'r> {
 enum Place<'r> {
     Here(At<'r>),
     Free(At<'r>),
-    /// The places end here, and there may be more.
+    /// There are no places yet.
+    NoHead,
+    /// So many groups of places end here, and there may be more.
     End(&'r OnceBox<Block>, usize),
     Full,
 }
@@ -78,29 +82,26 @@ impl<'r> Bucket<'r> {
 
     #[inline]
     fn locate(self, print: Print) -> Place<'r> {
-        let mut link = self.head;
-        let mut places = 0;
+        let Some(head) = self.head.get() else { return Place::NoHead };
+        match scan(&head.group, self.ways, print) {
+            Some(place) => place,
+            None => self.locate_behind(head, print),
+        }
+    }
+
+    #[inline(never)]
+    fn locate_behind(self, head: &'r Head, print: Print) -> Place<'r> {
+        let (mut link, mut groups) = (&head.next, 1);
         loop {
-            let Some(block) = link.get() else {
-                return if places < self.ways { Place::End(link, places / GROUP) } else { Place::Full };
-            };
-            for (n, group) in block.groups.iter().enumerate() {
-                for (way, tag) in group.tags.iter().enumerate().take(self.ways - places) {
-                    let tag = tag.load(Ordering::Acquire);
-                    if tag != print.tag && tag != 0 {
-                        continue;
-                    }
-                    let Some(at) = block.at(n, group, way) else { return Place::Full };
-                    if tag == 0 {
-                        return Place::Free(at);
-                    }
-                    let check = at.node.check.load(Ordering::Acquire);
-                    // 0: being written; another key with the same tag is not worth waiting for.
-                    if check == print.check || check == 0 {
-                        return Place::Here(at);
-                    }
+            if groups * GROUP >= self.ways {
+                return Place::Full;
+            }
+            let Some(block) = link.get() else { return Place::End(link, groups) };
+            for group in &block.groups {
+                if let Some(place) = scan(group, self.ways - groups * GROUP, print) {
+                    return place;
                 }
-                places += GROUP.min(self.ways - places);
+                groups += 1;
             }
             link = &block.next;
         }
@@ -129,10 +130,14 @@ impl<'r> Bucket<'r> {
                         return Entered::New(at);
                     }
                 }
+                Place::NoHead => {
+                    let group = Group::new(self.window_slots);
+                    self.head.get_or_fill(Box::new(Head { group, next: OnceBox::new() }));
+                }
                 Place::End(link, groups) => {
                     // As many again as there are; the last block ends where the places do.
                     let left = self.ways.div_ceil(GROUP) - groups;
-                    link.get_or_fill(Block::new(groups.clamp(1, left.max(1)), self.window_slots));
+                    link.get_or_fill(Block::new(groups.min(left), self.window_slots));
                 }
                 Place::Full => return self.compete(print, key, tick),
             }
@@ -188,20 +193,21 @@ impl<'r> Bucket<'r> {
         coldest
     }
 
+    fn groups(self) -> impl Iterator<Item = &'r Group> {
+        let head = self.head.get();
+        let blocks = core::iter::successors(head.and_then(|head| head.next.get()), |block| block.next.get());
+        head.map(|head| &head.group).into_iter().chain(blocks.flat_map(|block| block.groups.iter()))
+    }
+
     /// Shows every place that is taken.
     pub(super) fn each(self, mut visit: impl FnMut(At<'r>)) {
-        let mut link = self.head;
-        while let Some(block) = link.get() {
-            for (n, group) in block.groups.iter().enumerate() {
-                for way in 0..GROUP {
-                    let Some(at) = block.at(n, group, way) else { continue };
-                    if at.tag.load(Ordering::Acquire) == 0 {
-                        return;
-                    }
-                    visit(at);
+        for group in self.groups() {
+            for at in (0..GROUP).filter_map(|way| group.at(way)) {
+                if at.tag.load(Ordering::Acquire) == 0 {
+                    return;
                 }
+                visit(at);
             }
-            link = &block.next;
         }
     }
 
@@ -227,15 +233,35 @@ impl<'r> Bucket<'r> {
 
     /// Bytes of blocks and keys.
     pub(super) fn memory_bytes(self) -> usize {
-        let mut bytes = 0;
-        let mut link = self.head;
-        while let Some(block) = link.get() {
-            bytes += block.memory_bytes();
-            link = &block.next;
-        }
+        let links = size_of::<Head>() - size_of::<Group>() + 3 * size_of::<Block>();
+        let mut bytes: usize = self.groups().map(Group::memory_bytes).sum();
         self.each(|at| bytes += at.node.key.lock().len());
-        bytes
+        if bytes == 0 { 0 } else { bytes + links }
     }
+}
+
+/// Looks for `print` in the first `ways` places of `group`. `None`: these are taken by others.
+#[inline]
+fn scan<'r>(group: &'r Group, ways: usize, print: Print) -> Option<Place<'r>> {
+    for (way, tag) in group.tags.iter().enumerate() {
+        let tag = tag.load(Ordering::Acquire);
+        if tag != print.tag && tag != 0 {
+            continue;
+        }
+        if way >= ways {
+            return None;
+        }
+        let at = group.at(way)?;
+        if tag == 0 {
+            return Some(Place::Free(at));
+        }
+        let check = at.node.check.load(Ordering::Acquire);
+        // 0: being written; another key with the same tag is not worth waiting for.
+        if check == print.check || check == 0 {
+            return Some(Place::Here(at));
+        }
+    }
+    None
 }
 
 /// Spreads `n` over 64 bits (the finalizer of SplitMix64).

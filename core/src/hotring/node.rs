@@ -1,14 +1,15 @@
 //! What is kept of one key, and the blocks that nodes lie in.
 //!
 //! ```text
-//! bucket -> block (8 nodes) -> block (8) -> block (16) -> ...
-//!           group: 8 tags | 8 nodes      tag = half of the key's print; 0: the place is free
+//! bucket -> head: one group -> block: one group -> block: two -> block: four -> ...
+//!           group: 8 tags | 8 nodes | 8 windows      tag = half of the key's print; 0: the place is free
 //! ```
 //! Who may call it: `bucket`, `report`.
 //! 1. A node is never freed before its ring, so a reader that stands on one cannot dangle; what it holds may
 //!    change to another key under the reader, which then counts one touch for the wrong key and harms nothing else.
-//! 2. `touches` only rises while a key holds the node. The plain count is `touches - base`, so decay and removal
-//!    write only `base`, and a touch is one addition.
+//! 2. A touch is one addition. Without a window it is to `touches`, which only rises while a key holds the node: the
+//!    count is `touches - base`, and decay and removal write only `base`. With a window it is to a word of that, and
+//!    `touches` takes up what leaves the words, for the ring's total.
 //! 3. `base == REMOVED`: the key was removed. Its tag stays, so that it cannot come to stand in two places.
 //! 4. The key's bytes are for reports; touches compare prints (128 bits). Nobody waits for `key` while touching.
 
@@ -19,7 +20,7 @@ use nokv_formats::key::key_print;
 use nokv_formats::{CfId, KeyBuf, KeyRef};
 
 use super::once::OnceBox;
-use super::window;
+use super::window::{self, Window};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Nodes of a group.
@@ -64,19 +65,25 @@ pub(super) struct Node {
 }
 
 /// Nodes with their tags in front: finding one reads one line.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Group {
     pub(super) tags: [AtomicU64; GROUP],
-    pub(super) nodes: [Node; GROUP],
+    nodes: [Node; GROUP],
+    /// Window words, as many for each node.
+    words: Box<[AtomicU64]>,
+    window_slots: u32,
 }
 const _: () = assert!(size_of::<[AtomicU64; GROUP]>() == 64);
 
-/// Some groups, and the block behind it.
+/// The first group of a bucket, and the block behind it.
+pub(super) struct Head {
+    pub(super) group: Group,
+    pub(super) next: OnceBox<Block>,
+}
+
+/// More groups, and the block behind it.
 pub(super) struct Block {
     pub(super) groups: Box<[Group]>,
-    /// Window words: `window_slots` for each node.
-    slots: Box<[AtomicU64]>,
-    window_slots: usize,
     pub(super) next: OnceBox<Block>,
 }
 
@@ -85,42 +92,50 @@ pub(super) struct Block {
 pub(super) struct At<'r> {
     pub(super) tag: &'r AtomicU64,
     pub(super) node: &'r Node,
-    pub(super) slots: &'r [AtomicU64],
+    pub(super) window: Window<'r>,
 }
 
-impl Block {
-    pub(super) fn new(groups: usize, window_slots: usize) -> Box<Self> {
-        let words = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().into_boxed_slice();
-        let node = || Node {
+/// Words that hold a window of so many slots.
+const fn words_for(window_slots: u32) -> usize {
+    if window_slots == 0 { 0 } else { window_slots.next_power_of_two() as usize }
+}
+
+impl Group {
+    pub(super) fn new(window_slots: u32) -> Self {
+        let node = |_| Node {
             check: AtomicU64::new(0),
             touches: AtomicU64::new(0),
             base: AtomicU64::new(0),
             head_start: AtomicU64::new(0),
             key: Mutex::new(Box::default()),
         };
-        let group = |_| Group {
+        Self {
             tags: core::array::from_fn(|_| AtomicU64::new(0)),
-            nodes: core::array::from_fn(|_| node()),
-        };
-        Box::new(Self {
-            groups: (0..groups).map(group).collect(),
-            slots: words(groups * GROUP * window_slots),
+            nodes: core::array::from_fn(node),
+            words: (0..GROUP * words_for(window_slots)).map(|_| AtomicU64::new(0)).collect(),
             window_slots,
-            next: OnceBox::new(),
-        })
+        }
     }
 
-    /// The place `way` of group `n`.
+    /// The place `way`.
     #[inline]
-    pub(super) fn at<'r>(&'r self, n: usize, group: &'r Group, way: usize) -> Option<At<'r>> {
-        let first = (n * GROUP + way) * self.window_slots;
-        let slots = self.slots.get(first..first + self.window_slots)?;
-        Some(At { tag: group.tags.get(way)?, node: group.nodes.get(way)?, slots })
+    pub(super) fn at(&self, way: usize) -> Option<At<'_>> {
+        let words = words_for(self.window_slots);
+        let words = self.words.get(way * words..(way + 1) * words)?;
+        let window = Window { words, slots: self.window_slots };
+        Some(At { tag: self.tags.get(way)?, node: self.nodes.get(way)?, window })
     }
 
-    /// Memory of the block itself, without key bytes.
+    /// Its memory, without keys.
     pub(super) const fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.groups.len() * size_of::<Group>() + self.slots.len() * 8
+        size_of::<Self>() + self.words.len() * 8
+    }
+}
+
+impl Block {
+    pub(super) fn new(groups: usize, window_slots: u32) -> Box<Self> {
+        let groups = (0..groups).map(|_| Group::new(window_slots)).collect();
+        Box::new(Self { groups, next: OnceBox::new() })
     }
 }
 
@@ -148,18 +163,17 @@ impl At<'_> {
         let base = self.node.base.load(Ordering::Relaxed);
         if base == REMOVED {
             0
-        } else if self.slots.is_empty() {
+        } else if self.window.is_none() {
             self.node.touches.load(Ordering::Relaxed).saturating_sub(base)
         } else {
-            window::sum(self.slots, tick)
+            self.window.sum(tick)
         }
     }
 
     /// By what the coldest is chosen: the count and the head start, while that is in the window.
     pub(super) fn rank(&self, tick: u32) -> u64 {
         let word = self.node.head_start.load(Ordering::Relaxed);
-        let slots = (self.slots.len() as u32).max(1);
-        self.count(tick) + u64::from(window::counted(word, tick, slots))
+        self.count(tick) + u64::from(window::counted(word, tick, self.window.slots.max(1)))
     }
 
     /// Stores the bytes for reports.
@@ -183,13 +197,20 @@ impl At<'_> {
     /// Shifts the counts.
     pub(super) fn decay(&self, shift: u32) {
         let node = self.node;
-        let touches = node.touches.load(Ordering::Relaxed);
-        let _ = node.base.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |base| {
-            let count = touches.saturating_sub(base);
-            (base != REMOVED).then(|| touches - count.checked_shr(shift).unwrap_or(0).min(touches))
-        });
-        window::decay(self.slots, shift);
-        window::decay(core::slice::from_ref(&node.head_start), shift);
+        if self.window.is_none() {
+            let touches = node.touches.load(Ordering::Relaxed);
+            let _ = node.base.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |base| {
+                let count = touches.saturating_sub(base);
+                (base != REMOVED).then(|| touches - count.checked_shr(shift).unwrap_or(0).min(touches))
+            });
+        }
+        node.touches.fetch_add(self.window.decay(shift), Ordering::Relaxed);
+        Window { words: core::slice::from_ref(&node.head_start), slots: 1 }.decay(shift);
+    }
+
+    /// All touches since the key came.
+    pub(super) fn touches(&self) -> u64 {
+        self.node.touches.load(Ordering::Relaxed) + self.window.all()
     }
 
     /// Forgets counts and touches; gives the touches.
@@ -197,8 +218,7 @@ impl At<'_> {
         let touches = self.node.touches.swap(0, Ordering::Relaxed);
         self.node.base.store(0, Ordering::Relaxed);
         self.node.head_start.store(head_start, Ordering::Relaxed);
-        window::clear(self.slots);
-        touches
+        touches + self.window.clear()
     }
 }
 

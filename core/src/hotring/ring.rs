@@ -9,28 +9,35 @@ use alloc::vec::Vec;
 use nokv_formats::KeyRef;
 
 use super::bucket::{Bucket, Door, Entered};
-use super::node::{At, Block, HotKey, Print, REMOVED};
+use super::node::{At, Head, HotKey, Print, REMOVED};
 use super::once::OnceBox;
-use super::{BITS_MAX, DEFAULT_BITS, RingOptions, RingStats, report, window};
+use super::{BITS_MAX, DEFAULT_BITS, RingOptions, RingStats, report};
 use crate::sync::{AtomicU64, Ordering};
 
 /// With a cap there are no more buckets than leave each so many nodes: the coldest is one of these.
 const WAYS_MIN: u64 = 16;
 
+/// What keys that come and go write: not on a line that every touch reads.
+#[repr(align(128))]
+#[derive(Default)]
+struct Counters {
+    nodes: AtomicU64,
+    inserts: AtomicU64,
+    removes: AtomicU64,
+    clamps: AtomicU64,
+}
+
 /// Counts touches of keys. See [`crate::hotring`].
 pub struct HotRing {
     options: RingOptions,
-    heads: Box<[OnceBox<Block>]>,
+    heads: Box<[OnceBox<Head>]>,
     doors: Box<[Door]>,
     /// Nodes that a bucket may have.
     ways: usize,
     sample_mask: u64,
     /// The number of the window slot that was last asked for.
     tick: AtomicU64,
-    nodes: AtomicU64,
-    inserts: AtomicU64,
-    removes: AtomicU64,
-    clamps: AtomicU64,
+    counters: Counters,
     /// When the next decay is due.
     decay_at_ns: AtomicU64,
     decay_runs: AtomicU64,
@@ -59,10 +66,7 @@ impl HotRing {
             ways,
             sample_mask: 1u64.checked_shl(u32::from(options.node_sample_bits)).unwrap_or(0).wrapping_sub(1),
             tick: AtomicU64::new(0),
-            nodes: AtomicU64::new(0),
-            inserts: AtomicU64::new(0),
-            removes: AtomicU64::new(0),
-            clamps: AtomicU64::new(0),
+            counters: Counters::default(),
             decay_at_ns: AtomicU64::new(now_ns.saturating_add(options.decay_interval_ns)),
             decay_runs: AtomicU64::new(0),
             last_decay_unix: AtomicU64::new(0),
@@ -78,10 +82,24 @@ impl HotRing {
     /// Counts a touch; gives the key's count with it, 0 if the key is not tracked.
     #[inline]
     pub fn touch(&self, key: KeyRef<'_>, now_ns: u64) -> u64 {
+        self.touch_print(self.print(key), key, now_ns)
+    }
+
+    #[inline]
+    pub(super) fn touch_print(&self, print: Print, key: KeyRef<'_>, now_ns: u64) -> u64 {
         let tick = self.tick(now_ns);
-        match self.enter(key, tick) {
+        match self.enter(print, key, tick) {
             Some(at) => self.hit(at, key, tick),
             None => 0,
+        }
+    }
+
+    /// Counts a touch and asks for nothing: cheaper than [`HotRing::touch`] with a window.
+    #[inline]
+    pub fn record(&self, key: KeyRef<'_>, now_ns: u64) {
+        let tick = self.tick(now_ns);
+        if let Some(at) = self.enter(self.print(key), key, tick) {
+            self.add(at, key, tick);
         }
     }
 
@@ -90,15 +108,20 @@ impl HotRing {
     /// not limited.
     #[inline]
     pub fn touch_and_clamp(&self, key: KeyRef<'_>, limit: u64, now_ns: u64) -> (u64, bool) {
+        self.clamp_print(self.print(key), key, limit, now_ns)
+    }
+
+    #[inline]
+    pub(super) fn clamp_print(&self, print: Print, key: KeyRef<'_>, limit: u64, now_ns: u64) -> (u64, bool) {
         if limit == 0 {
-            return (self.touch(key, now_ns), false);
+            return (self.touch_print(print, key, now_ns), false);
         }
         let tick = self.tick(now_ns);
-        let Some(at) = self.enter(key, tick) else { return (0, false) };
+        let Some(at) = self.enter(print, key, tick) else { return (0, false) };
         if at.is_removed() {
             return (self.hit(at, key, tick), false);
         }
-        let (count, limited) = if at.slots.is_empty() {
+        let (count, limited) = if at.window.is_none() {
             let base = at.node.base.load(Ordering::Relaxed);
             let below = |touches: u64| (touches.saturating_sub(base) < limit).then(|| touches + 1);
             match at.node.touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below) {
@@ -106,10 +129,8 @@ impl HotRing {
                 Err(at_limit) => (at_limit.saturating_sub(base), true),
             }
         } else {
-            let (count, limited) = window::add_below(at.slots, tick, limit);
-            if !limited {
-                at.node.touches.fetch_add(1, Ordering::Relaxed);
-            }
+            let (count, limited, passed) = at.window.add_below(tick, limit);
+            keep_passed(at, passed);
             (count, limited)
         };
         if limited {
@@ -120,22 +141,29 @@ impl HotRing {
 
     #[cold]
     pub(super) fn count_clamp(&self) {
-        self.clamps.fetch_add(1, Ordering::Relaxed);
+        self.counters.clamps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a touch back that was counted at `now_ns`, for what came to nothing after all.
     pub fn untouch(&self, key: KeyRef<'_>, now_ns: u64) {
         let print = self.print(key);
         let Some(at) = self.bucket(print).find(print) else { return };
-        let base = at.node.base.load(Ordering::Relaxed);
-        let less = |touches: u64| (touches > base).then(|| touches - 1);
-        let _ = at.node.touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        window::take_back(at.slots, self.tick(now_ns));
+        if at.window.is_none() {
+            let base = at.node.base.load(Ordering::Relaxed);
+            let less = |touches: u64| (touches > base).then(|| touches - 1);
+            let _ = at.node.touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        } else {
+            at.window.take_back(self.tick(now_ns));
+        }
     }
 
     /// The key's count.
     pub fn frequency(&self, key: KeyRef<'_>, now_ns: u64) -> u64 {
-        let print = self.print(key);
+        self.frequency_print(self.print(key), now_ns)
+    }
+
+    #[inline]
+    pub(super) fn frequency_print(&self, print: Print, now_ns: u64) -> u64 {
         self.bucket(print).find(print).map_or(0, |at| at.count(self.tick(now_ns)))
     }
 
@@ -155,12 +183,12 @@ impl HotRing {
         let print = self.print(key);
         let Some(at) = self.bucket(print).find(print) else { return false };
         *at.node.key.lock() = Box::default();
-        window::clear(at.slots);
+        at.node.touches.fetch_add(at.window.clear(), Ordering::Relaxed);
         at.node.head_start.store(0, Ordering::Relaxed);
         let was_there = at.node.base.swap(REMOVED, Ordering::Relaxed) != REMOVED;
         if was_there {
-            self.nodes.fetch_sub(1, Ordering::Relaxed);
-            self.removes.fetch_add(1, Ordering::Relaxed);
+            self.counters.nodes.fetch_sub(1, Ordering::Relaxed);
+            self.counters.removes.fetch_add(1, Ordering::Relaxed);
             self.bucket(print).forget_coldest();
         }
         was_there
@@ -192,8 +220,8 @@ impl HotRing {
     pub fn clear(&self) {
         for bucket in self.buckets() {
             let gone = bucket.clear();
-            self.nodes.fetch_sub(gone, Ordering::Relaxed);
-            self.removes.fetch_add(gone, Ordering::Relaxed);
+            self.counters.nodes.fetch_sub(gone, Ordering::Relaxed);
+            self.counters.removes.fetch_add(gone, Ordering::Relaxed);
         }
     }
 
@@ -201,11 +229,11 @@ impl HotRing {
     pub fn stats(&self) -> RingStats {
         let (mut touches, mut drops) = (0u64, 0u64);
         for bucket in self.buckets() {
-            bucket.each(|at| touches += at.node.touches.load(Ordering::Relaxed));
+            bucket.each(|at| touches += at.touches());
             touches += bucket.door.retired.load(Ordering::Relaxed);
             drops += bucket.door.drops.load(Ordering::Relaxed);
         }
-        let nodes = self.nodes.load(Ordering::Relaxed);
+        let nodes = self.counters.nodes.load(Ordering::Relaxed);
         let interval = self.options.decay_interval_ns;
         RingStats {
             buckets: self.heads.len() as u64,
@@ -218,9 +246,9 @@ impl HotRing {
             node_cap: self.options.node_cap,
             sample_mask: self.sample_mask,
             touches: touches + drops,
-            inserts: self.inserts.load(Ordering::Relaxed),
-            removes: self.removes.load(Ordering::Relaxed),
-            clamps: self.clamps.load(Ordering::Relaxed),
+            inserts: self.counters.inserts.load(Ordering::Relaxed),
+            removes: self.counters.removes.load(Ordering::Relaxed),
+            clamps: self.counters.clamps.load(Ordering::Relaxed),
             sample_drops: drops,
             decay_runs: self.decay_runs.load(Ordering::Relaxed),
             last_decay_unix: self.last_decay_unix.load(Ordering::Relaxed),
@@ -229,7 +257,7 @@ impl HotRing {
 
     /// Memory that it holds now, in bytes. Looks at every node.
     pub fn memory_bytes(&self) -> usize {
-        let fixed = self.heads.len() * size_of::<OnceBox<Block>>() + self.doors.len() * size_of::<Door>();
+        let fixed = self.heads.len() * size_of::<OnceBox<Head>>() + self.doors.len() * size_of::<Door>();
         size_of::<Self>() + fixed + self.buckets().map(Bucket::memory_bytes).sum::<usize>()
     }
 
@@ -242,7 +270,7 @@ impl HotRing {
     }
 
     #[inline]
-    fn print(&self, key: KeyRef<'_>) -> Print {
+    pub(super) fn print(&self, key: KeyRef<'_>) -> Print {
         Print::of(key, self.options.seed)
     }
 
@@ -254,12 +282,12 @@ impl HotRing {
     }
 
     #[inline]
-    const fn bucket_of<'r>(&'r self, head: &'r OnceBox<Block>, door: &'r Door) -> Bucket<'r> {
+    const fn bucket_of<'r>(&'r self, head: &'r OnceBox<Head>, door: &'r Door) -> Bucket<'r> {
         Bucket {
             head,
             door,
             ways: self.ways,
-            window_slots: self.options.window_slots as usize,
+            window_slots: self.options.window_slots,
             sample_mask: self.sample_mask,
         }
     }
@@ -282,52 +310,63 @@ impl HotRing {
     }
 
     #[inline]
-    fn enter(&self, key: KeyRef<'_>, tick: u32) -> Option<At<'_>> {
-        let print = self.print(key);
+    fn enter(&self, print: Print, key: KeyRef<'_>, tick: u32) -> Option<At<'_>> {
         match self.bucket(print).enter(print, key, tick) {
             Entered::Was(at) => Some(at),
             Entered::New(at) => {
-                self.nodes.fetch_add(1, Ordering::Relaxed);
-                self.inserts.fetch_add(1, Ordering::Relaxed);
+                self.counters.nodes.fetch_add(1, Ordering::Relaxed);
+                self.counters.inserts.fetch_add(1, Ordering::Relaxed);
                 Some(at)
             }
             Entered::Instead(at) => {
-                self.inserts.fetch_add(1, Ordering::Relaxed);
-                self.removes.fetch_add(1, Ordering::Relaxed);
+                self.counters.inserts.fetch_add(1, Ordering::Relaxed);
+                self.counters.removes.fetch_add(1, Ordering::Relaxed);
                 Some(at)
             }
             Entered::Dropped => None,
         }
     }
 
+    /// Counts a touch of the node.
+    #[inline]
+    fn add(&self, at: At<'_>, key: KeyRef<'_>, tick: u32) {
+        if at.is_removed() {
+            self.revive(at, key);
+        }
+        if at.window.is_none() {
+            at.node.touches.fetch_add(1, Ordering::Relaxed);
+        } else {
+            keep_passed(at, at.window.add(tick));
+        }
+    }
+
     #[inline]
     fn hit(&self, at: At<'_>, key: KeyRef<'_>, tick: u32) -> u64 {
-        let touches = at.node.touches.fetch_add(1, Ordering::Relaxed) + 1;
-        let base = at.node.base.load(Ordering::Relaxed);
-        if base == REMOVED {
-            return self.revive(at, key, tick, touches);
+        if at.window.is_none() && !at.is_removed() {
+            let touches = at.node.touches.fetch_add(1, Ordering::Relaxed) + 1;
+            return touches.saturating_sub(at.node.base.load(Ordering::Relaxed));
         }
-        if at.slots.is_empty() {
-            return touches.saturating_sub(base);
-        }
-        window::add(at.slots, tick);
-        window::sum(at.slots, tick)
+        self.add(at, key, tick);
+        at.count(tick)
     }
 
     /// A key that was removed is touched again.
     #[cold]
-    fn revive(&self, at: At<'_>, key: KeyRef<'_>, tick: u32, touches: u64) -> u64 {
-        let base = touches - 1;
+    fn revive(&self, at: At<'_>, key: KeyRef<'_>) {
+        let base = if at.window.is_none() { at.node.touches.load(Ordering::Relaxed) } else { 0 };
         if at.node.base.compare_exchange(REMOVED, base, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             at.keep_key(key);
-            self.nodes.fetch_add(1, Ordering::Relaxed);
-            self.inserts.fetch_add(1, Ordering::Relaxed);
+            self.counters.nodes.fetch_add(1, Ordering::Relaxed);
+            self.counters.inserts.fetch_add(1, Ordering::Relaxed);
         }
-        if at.slots.is_empty() {
-            return touches.saturating_sub(at.node.base.load(Ordering::Relaxed));
-        }
-        window::add(at.slots, tick);
-        window::sum(at.slots, tick)
+    }
+}
+
+/// What left the window words counts on in the ring's total.
+#[inline]
+fn keep_passed(at: At<'_>, passed: u32) {
+    if passed > 0 {
+        at.node.touches.fetch_add(u64::from(passed), Ordering::Relaxed);
     }
 }
 

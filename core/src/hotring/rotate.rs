@@ -57,20 +57,29 @@ impl RotatingRing {
     #[inline]
     pub fn touch(&self, key: KeyRef<'_>, now_ns: u64) -> u64 {
         let (active, warm) = self.generations();
-        let count = active.touch(key, now_ns);
-        warm.map_or(count, |warm| count.max(warm.frequency(key, now_ns)))
+        // Both generations hash alike.
+        let print = active.print(key);
+        let count = active.touch_print(print, key, now_ns);
+        warm.map_or(count, |warm| count.max(warm.frequency_print(print, now_ns)))
+    }
+
+    /// Counts a touch and asks for nothing.
+    #[inline]
+    pub fn record(&self, key: KeyRef<'_>, now_ns: u64) {
+        self.generations().0.record(key, now_ns);
     }
 
     /// Counts a touch unless the key's frequency is at `limit` (0 = no limit): as [`HotRing::touch_and_clamp`].
     #[inline]
     pub fn touch_and_clamp(&self, key: KeyRef<'_>, limit: u64, now_ns: u64) -> (u64, bool) {
         let (active, warm) = self.generations();
-        let warm = warm.map_or(0, |warm| warm.frequency(key, now_ns));
+        let print = active.print(key);
+        let warm = warm.map_or(0, |warm| warm.frequency_print(print, now_ns));
         if limit > 0 && warm >= limit {
             active.count_clamp();
             return (warm, true);
         }
-        let (count, limited) = active.touch_and_clamp(key, limit, now_ns);
+        let (count, limited) = active.clamp_print(print, key, limit, now_ns);
         (count.max(warm), limited)
     }
 
@@ -82,8 +91,9 @@ impl RotatingRing {
     /// The larger of the key's counts.
     pub fn frequency(&self, key: KeyRef<'_>, now_ns: u64) -> u64 {
         let (active, warm) = self.generations();
-        let count = active.frequency(key, now_ns);
-        warm.map_or(count, |warm| count.max(warm.frequency(key, now_ns)))
+        let print = active.print(key);
+        let count = active.frequency_print(print, now_ns);
+        warm.map_or(count, |warm| count.max(warm.frequency_print(print, now_ns)))
     }
 
     /// The hottest keys by the sum of both generations, by falling count, then by key.

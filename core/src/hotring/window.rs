@@ -28,17 +28,13 @@ pub(super) const fn counted(word: u64, tick: u32, slots: u32) -> u32 {
     if age < slots { word as u32 } else { 0 }
 }
 
-/// The slot of `tick`.
-#[inline]
-fn slot_of(slots: &[AtomicU64], tick: u32) -> Option<&AtomicU64> {
-    slots.get(tick.checked_rem(slots.len() as u32)? as usize)
-}
-
-/// The sum over the window that ends with `tick`.
-#[inline]
-pub(super) fn sum(slots: &[AtomicU64], tick: u32) -> u64 {
-    let len = slots.len() as u32;
-    slots.iter().map(|slot| u64::from(counted(slot.load(Ordering::Relaxed), tick, len))).sum()
+/// The words of one key.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'r> {
+    /// A power of two of them, at least `slots`; none without a window.
+    pub(super) words: &'r [AtomicU64],
+    /// Length of the window; 0: there is none.
+    pub(super) slots: u32,
 }
 
 /// The word after one touch at `tick`. A thread that comes late, with an older tick than the word's, counts for
@@ -54,112 +50,165 @@ const fn touched(old: u64, tick: u32) -> u64 {
     }
 }
 
-/// Counts one touch at `tick`.
+impl<'r> Window<'r> {
+    #[inline]
+    pub(super) const fn is_none(self) -> bool {
+        self.words.is_empty()
+    }
+
+    #[inline]
+    fn word_of(self, tick: u32) -> Option<&'r AtomicU64> {
+        self.words.get(tick as usize & self.words.len().wrapping_sub(1))
+    }
+
+    /// The sum at `tick`.
+    #[inline]
+    pub(super) fn sum(self, tick: u32) -> u64 {
+        let counted = |word: &AtomicU64| counted(word.load(Ordering::Relaxed), tick, self.slots);
+        self.words.iter().map(|word| u64::from(counted(word))).sum()
+    }
+
+    /// Counts one touch at `tick`. Gives what the word counted for a slot that has passed.
+    #[inline]
+    pub(super) fn add(self, tick: u32) -> u32 {
+        let Some(word) = self.word_of(tick) else { return 0 };
+        let mut old = word.load(Ordering::Relaxed);
+        loop {
+            let new = touched(old, tick);
+            match word.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return passed(old, new),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Counts one touch unless the window holds `limit`. Gives the sum, whether it did not count, and as `add`.
+    #[inline]
+    pub(super) fn add_below(self, tick: u32, limit: u64) -> (u64, bool, u32) {
+        let Some(word) = self.word_of(tick) else { return (0, false, 0) };
+        loop {
+            let old = word.load(Ordering::Relaxed);
+            let held = self.sum(tick);
+            if held >= limit {
+                return (held, true, 0);
+            }
+            // The other slots of the window take no touches any more.
+            let new = touched(old, tick);
+            if word.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return (held + 1, false, passed(old, new));
+            }
+        }
+    }
+
+    /// Takes one touch at `tick` back.
+    pub(super) fn take_back(self, tick: u32) {
+        let Some(word) = self.word_of(tick) else { return };
+        let less = |old: u64| ((old >> 32) as u32 == tick && old as u32 > 0).then(|| old - 1);
+        let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Halves every count `shift` times; gives what is gone.
+    pub(super) fn decay(self, shift: u32) -> u64 {
+        let mut gone = 0;
+        for word in self.words {
+            let less =
+                |old: u64| Some(self::word((old >> 32) as u32, (old as u32).checked_shr(shift).unwrap_or(0)));
+            if let Ok(old) = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+                gone += u64::from(old as u32) - u64::from((old as u32).checked_shr(shift).unwrap_or(0));
+            }
+        }
+        gone
+    }
+
+    /// All that the words count, of whatever time.
+    pub(super) fn all(self) -> u64 {
+        self.words.iter().map(|word| u64::from(word.load(Ordering::Relaxed) as u32)).sum()
+    }
+
+    /// Forgets everything; gives all that was counted.
+    pub(super) fn clear(self) -> u64 {
+        self.words.iter().map(|word| u64::from(word.swap(0, Ordering::Relaxed) as u32)).sum()
+    }
+}
+
+/// What a word counted that was started anew.
 #[inline]
-pub(super) fn add(slots: &[AtomicU64], tick: u32) {
-    let Some(slot) = slot_of(slots, tick) else { return };
-    let mut old = slot.load(Ordering::Relaxed);
-    loop {
-        match slot.compare_exchange_weak(old, touched(old, tick), Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(now) => old = now,
-        }
-    }
-}
-
-/// Counts one touch unless the window holds `limit`. Gives the sum, and whether it did not count.
-#[inline]
-pub(super) fn add_below(slots: &[AtomicU64], tick: u32, limit: u64) -> (u64, bool) {
-    let Some(slot) = slot_of(slots, tick) else { return (0, false) };
-    loop {
-        let old = slot.load(Ordering::Relaxed);
-        let held = sum(slots, tick);
-        if held >= limit {
-            return (held, true);
-        }
-        // The other slots of the window take no touches any more.
-        let new = touched(old, tick);
-        if slot.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            return (held + 1, false);
-        }
-    }
-}
-
-/// Takes one touch at `tick` back.
-pub(super) fn take_back(slots: &[AtomicU64], tick: u32) {
-    let Some(slot) = slot_of(slots, tick) else { return };
-    let less = |old: u64| ((old >> 32) as u32 == tick && old as u32 > 0).then(|| old - 1);
-    let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-}
-
-/// Halves every count `shift` times.
-pub(super) fn decay(slots: &[AtomicU64], shift: u32) {
-    for slot in slots {
-        let less = |old: u64| Some(word((old >> 32) as u32, (old as u32).checked_shr(shift).unwrap_or(0)));
-        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-}
-
-/// Forgets everything.
-pub(super) fn clear(slots: &[AtomicU64]) {
-    for slot in slots {
-        slot.store(0, Ordering::Relaxed);
-    }
+const fn passed(old: u64, new: u64) -> u32 {
+    if old >> 32 == new >> 32 { 0 } else { old as u32 }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
-    fn slots(n: usize) -> alloc::vec::Vec<AtomicU64> {
+    fn words(n: usize) -> Vec<AtomicU64> {
         (0..n).map(|_| AtomicU64::new(0)).collect()
     }
 
     #[test]
     fn a_touch_counts_until_its_slot_leaves_the_window() {
-        let slots = slots(4);
-        add(&slots, 10);
-        add(&slots, 10);
-        add(&slots, 12);
-        assert_eq!([10, 12, 13, 14, 15, 16].map(|tick| sum(&slots, tick)), [2, 3, 3, 1, 1, 0]);
-        // The slot of tick 10 is used again.
-        add(&slots, 14);
-        assert_eq!(sum(&slots, 14), 2);
+        for (n, slots) in [(4, 4), (8, 4), (8, 5)] {
+            let words = words(n);
+            let window = Window { words: &words, slots };
+            window.add(10);
+            window.add(10);
+            window.add(12);
+            let late = u64::from(slots) - 4;
+            assert_eq!([10, 12, 13, 14].map(|tick| window.sum(tick)), [2, 3, 3, 1 + 2 * late]);
+            assert_eq!([15 + slots - 4, 16 + slots - 4].map(|tick| window.sum(tick)), [1, 0]);
+            // A word is used again; what it counted is handed out, and nothing else.
+            assert_eq!([window.add(10 + n as u32), window.add(10 + n as u32)], [2, 0]);
+            assert_eq!(window.sum(10 + n as u32), 2 + u64::from(12 + slots > 10 + n as u32));
+            assert_eq!(window.all(), 3);
+        }
     }
 
     #[test]
     fn ticks_turn_over() {
-        let slots = slots(4);
-        add(&slots, u32::MAX);
-        add(&slots, 1);
-        assert_eq!([u32::MAX, 1, 2, 3, 4].map(|tick| sum(&slots, tick)), [1, 2, 2, 1, 1]);
+        let words = words(4);
+        let window = Window { words: &words, slots: 4 };
+        window.add(u32::MAX);
+        window.add(1);
+        assert_eq!([u32::MAX, 1, 2, 3, 4].map(|tick| window.sum(tick)), [1, 2, 2, 1, 1]);
     }
 
     #[test]
     fn a_full_slot_stays_full() {
-        let slots = slots(2);
-        slots[1].store(word(7, COUNT_MAX), Ordering::Relaxed);
-        add(&slots, 7);
-        assert_eq!(sum(&slots, 7), u64::from(COUNT_MAX));
+        let words = words(2);
+        words[1].store(word(7, COUNT_MAX), Ordering::Relaxed);
+        let window = Window { words: &words, slots: 2 };
+        window.add(7);
+        assert_eq!(window.sum(7), u64::from(COUNT_MAX));
     }
 
     #[test]
     fn a_late_thread_counts_for_the_slot_as_it_is_now() {
-        let slots = slots(2);
-        add(&slots, 9);
-        add(&slots, 7);
-        assert_eq!(sum(&slots, 9), 2);
+        let words = words(2);
+        let window = Window { words: &words, slots: 2 };
+        window.add(9);
+        window.add(7);
+        assert_eq!(window.sum(9), 2);
     }
 
     #[test]
     fn what_is_taken_back_was_never_there() {
-        let slots = slots(3);
-        add(&slots, 5);
-        take_back(&slots, 5);
-        take_back(&slots, 5);
-        take_back(&slots, 8);
-        assert_eq!(sum(&slots, 5), 0);
-        assert_eq!(add_below(&slots, 5, 1), (1, false));
-        assert_eq!(add_below(&slots, 5, 1), (1, true));
+        let words = words(4);
+        let window = Window { words: &words, slots: 3 };
+        window.add(5);
+        window.take_back(5);
+        window.take_back(5);
+        window.take_back(8);
+        assert_eq!(window.sum(5), 0);
+        assert_eq!(window.add_below(5, 1), (1, false, 0));
+        assert_eq!(window.add_below(5, 1), (1, true, 0));
+    }
+
+    #[test]
+    fn without_words_there_is_no_window() {
+        let window = Window { words: &[], slots: 0 };
+        window.take_back(5);
+        assert_eq!((window.add(5), window.sum(5), window.clear()), (0, 0, 0));
     }
 }

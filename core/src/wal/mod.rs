@@ -17,10 +17,12 @@ mod open;
 mod read;
 pub mod reader;
 mod readers;
+pub mod record_log;
 pub(crate) mod segment;
 pub(crate) mod survey;
 pub(crate) mod tail;
 mod truncate;
+pub mod verify;
 
 pub use batch_log::{
     Appended, BatchLog, BatchLogConfig, BatchLogRecord, Cut, GroupSpan, LogSnapshot, RecordCounts,
@@ -31,4 +33,6 @@ pub use journal::{Journal, SyncMode};
 pub use log::{Log, LogOptions, OnDamage, OpenReport};
 pub use nokv_formats::walfs::Position;
 pub use reader::{LogReader, Next, Record};
+pub use record_log::RecordLog;
 pub use survey::SegmentInfo;
+pub use verify::{IndexState, SegmentCheck, Verified, verify};

@@ -8,12 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An embedded key-value database.
 ///
-/// Every command but `wal dump` works on the database in the directory given with --workdir. The first `set` or
+/// Every command but those of `wal` works on the database in the directory given with --workdir. The first `set` or
 /// `import` makes it. One process at a time may have it open for writing.
 #[derive(Debug, Parser)]
 #[command(name = "nokv", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 key absent, or check or wal dump found damage; 2 any other error."
+    after_help = "Exit codes: 0 done; 1 key absent, or check, wal dump or wal verify found damage; 2 any other error."
 )]
 pub struct Cli {
     /// Directory of the database.
@@ -189,18 +189,84 @@ pub enum Wal {
     ///
     /// A torn last record is a note and no error. Damage with whole records behind it ends the output with an
     /// error and exit code 1. Writes nothing.
-    Dump(WalDump),
+    Dump(WalDir),
+
+    /// Append records to a log, made if there is none
+    ///
+    /// The records are the lines of standard input, without their line feeds, or what --value or --hex give. They
+    /// survive power loss when the command ends with 0; each as soon as it is read with --sync. The end of the log
+    /// that an earlier stop tore is removed first, with a note.
+    Append(WalAppend),
+
+    /// Check every segment of a log and print a table; exit code 1 if there is damage
+    ///
+    /// A torn last record is a note and no error. Writes nothing.
+    Verify(WalDir),
+
+    /// Print the records of a log as `wal dump` does, and go on as it grows
+    ///
+    /// Works beside the process that writes the log, across its segments. Writes nothing.
+    Tail(WalTail),
 }
 
-/// `nokv wal dump`.
+/// A log.
 #[derive(Debug, Args)]
-pub struct WalDump {
+pub struct WalDir {
     /// Directory of the segments.
     pub dir: PathBuf,
 
     /// Extension of the segment files.
     #[arg(long, default_value = ".wal", value_name = "EXT")]
     pub ext: String,
+}
+
+/// `nokv wal append`.
+#[derive(Debug, Args)]
+pub struct WalAppend {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// A record; may be given several times. Standard input is not read then.
+    #[arg(long, value_name = "V", allow_hyphen_values = true, conflicts_with = "hex")]
+    pub value: Vec<OsString>,
+
+    /// A record in hexadecimal; may be given several times. Standard input is not read then.
+    #[arg(long, value_name = "HEX")]
+    pub hex: Vec<String>,
+
+    /// Log index of the first record; those behind it count on. 0 for none. Without it the log's own go on.
+    #[arg(long, value_name = "N")]
+    pub index: Option<u64>,
+
+    /// Sync after each record, not only at the end.
+    #[arg(long)]
+    pub sync: bool,
+
+    /// Size of new segments in bytes, a multiple of 8.
+    #[arg(long, value_name = "N", default_value_t = 16 << 20)]
+    pub segment_bytes: u64,
+}
+
+/// `nokv wal tail`.
+#[derive(Debug, Args)]
+pub struct WalTail {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// Wait for more records at the end; looks ten times a second.
+    #[arg(long, short)]
+    pub follow: bool,
+
+    /// Start behind the record at this place, as `wal dump` prints it.
+    #[arg(long, value_name = "SEGMENT:OFFSET", value_parser = position)]
+    pub after: Option<(u32, u64)>,
+}
+
+fn position(text: &str) -> Result<(u32, u64), String> {
+    let parsed = text.split_once(':').and_then(|(s, o)| Some((s.parse().ok()?, o.parse().ok()?)));
+    parsed.ok_or_else(|| "write SEGMENT:OFFSET with two numbers, such as 3:64".to_owned())
 }
 
 /// `nokv repair`.

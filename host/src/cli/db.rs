@@ -46,7 +46,7 @@ impl FileStore {
     }
 }
 
-fn text_of(dir: &Path) -> Result<&str> {
+pub(super) fn text_of(dir: &Path) -> Result<&str> {
     let next = "name it with characters of UTF-8";
     dir.to_str().ok_or_else(|| Failure::new("the name is not UTF-8", dir.display().to_string(), next))
 }
@@ -79,7 +79,7 @@ fn in_use_by(dir: &str) -> Option<u32> {
 }
 
 /// Says what went wrong in the database in `dir`, where, and what to do next.
-fn failure(dir: &str, error: &Error) -> Failure {
+pub(super) fn failure(dir: &str, error: &Error) -> Failure {
     let beside = |next: &str| match in_use_by(dir) {
         Some(pid) => format!(
             "process {pid} has the database open, and what it changes meanwhile can look like this: run the \
@@ -240,6 +240,7 @@ impl Backend for Files {
             })?;
         }
         Ok(match dump.end_state() {
+            EndState::Clean if dump.segments().is_empty() => WalEnd::Empty,
             EndState::Clean => WalEnd::Clean,
             EndState::TornTail { segment, offset, what, .. } => {
                 WalEnd::Torn { segment: *segment, offset: *offset, what: (*what).to_owned() }

@@ -16,6 +16,7 @@ pub mod store;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod wal;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -24,11 +25,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, Wal};
+use args::{Cli, Command};
 use progress::{Progress, Unit};
 use records::source::Source;
 use records::{RecordWriter, jsonl, tsv};
-use store::{Access, Backend, Exit, Failure, Result, Store, WalEnd, Walk};
+use store::{Access, Backend, Exit, Failure, Result, Store, Walk};
 
 /// Records between two looks at the progress bar.
 const RECORDS_PER_TICK: u64 = 1024;
@@ -89,8 +90,8 @@ struct Session<'a, B> {
 
 impl<B: Backend> Session<'_, B> {
     fn run(&mut self, workdir: Option<&Path>, command: &Command) -> Result<()> {
-        if let Command::Wal(Wal::Dump(args)) = command {
-            return self.wal_dump(args);
+        if let Command::Wal(command) = command {
+            return self.wal(command);
         }
         let dir = workdir.ok_or_else(|| {
             Failure::new("no database is named", "command line", "say where it is with --workdir DIR")
@@ -141,7 +142,7 @@ impl<B: Backend> Session<'_, B> {
                 drop(progress);
                 output::repair(self.out, &report, self.json).map_err(|e| Failure::output(&e))
             }
-            Command::Wal(Wal::Dump(_)) => Ok(()),
+            Command::Wal(_) => Ok(()),
         }
     }
 
@@ -254,35 +255,6 @@ impl<B: Backend> Session<'_, B> {
         };
         let next = "nokv repair shows what can be saved and changes nothing";
         Err(Failure::new(what, dir.display().to_string(), next).with_exit(Exit::Negative))
-    }
-
-    fn wal_dump(&mut self, args: &args::WalDump) -> Result<()> {
-        let mut hex = String::new();
-        let end = self.backend.wal_dump(&args.dir, &args.ext, &mut |record| {
-            output::wal_record(self.out, record, self.json, &mut hex).map_err(|e| Failure::output(&e))
-        })?;
-        let dir = args.dir.display();
-        match end {
-            WalEnd::Clean => Ok(()),
-            WalEnd::Torn { segment, offset, what } => {
-                // The records go first, so that the note stands behind them on a terminal.
-                self.out.flush().map_err(|e| Failure::output(&e))?;
-                let note = format!(
-                    "nokv: note: the last write was cut short ({what}): {dir} segment {segment} offset {offset}: \
-                     opening the log for writing removes it"
-                );
-                // A note that cannot be shown is no reason to fail.
-                let _ = writeln!(self.err, "{note}");
-                Ok(())
-            }
-            WalEnd::Damage { segment, offset, what, whole_behind } => {
-                let what =
-                    format!("the log is damaged ({what}), {whole_behind} whole records stand behind it");
-                let place = format!("{dir} segment {segment} offset {offset}");
-                let next = "keep a copy of the directory; nokv repair shows what can be saved";
-                Err(Failure::new(what, place, next).with_exit(Exit::Negative))
-            }
-        }
     }
 }
 

@@ -19,7 +19,7 @@ pub type Result<T> = std::result::Result<T, Failure>;
 pub enum Exit {
     /// Done.
     Done,
-    /// The key is absent, or `check` or `wal dump` found damage.
+    /// The key is absent, or `check`, `wal dump` or `wal verify` found damage.
     Negative,
     /// Any other error.
     Error,
@@ -298,6 +298,8 @@ pub struct WalRecord<'a> {
 /// How a walfs directory ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WalEnd {
+    /// There is no segment file at all.
+    Empty,
     /// Zeros behind the last record.
     Clean,
     /// The last write was cut short; no whole record stands behind it.

@@ -29,6 +29,8 @@ mod reads;
 mod signals;
 mod stats;
 mod transaction;
+mod wal;
+mod watchdog;
 mod write_counters;
 mod writes;
 
@@ -47,6 +49,7 @@ pub use stats::{
     WalStatsSnapshot, WriteStatsSnapshot,
 };
 pub use transaction::Transaction;
+pub use wal::Wal;
 pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
@@ -108,6 +111,12 @@ impl<V: Vfs, I: MemIndex> Snapshot<V, I> {
 #[derive(Debug)]
 struct SystemClock {
     start: std::time::Instant,
+}
+
+/// The system's clock, for a log without a database.
+#[cfg(feature = "cli")]
+pub(crate) fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock { start: std::time::Instant::now() })
 }
 
 impl Clock for SystemClock {
@@ -256,6 +265,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
                 gc_ratio: options.value_log_gc_discard_ratio,
+                watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)

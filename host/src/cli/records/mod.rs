@@ -170,7 +170,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// Reads hexadecimal of any case into `to`, in place of what it held; false if it is not that.
-fn read_hex(text: &str, to: &mut Vec<u8>) -> bool {
+pub(super) fn read_hex(text: &str, to: &mut Vec<u8>) -> bool {
     to.clear();
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     for [high, low] in pairs {

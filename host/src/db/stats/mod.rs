@@ -80,9 +80,4 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     pub fn manifest(&self) -> ManifestState {
         self.engine().manifest_state()
     }
-
-    /// The log; `None` when read-only.
-    pub fn wal(&self) -> Option<&nokv_core::wal::BatchLog<V>> {
-        self.engine().batch_log()
-    }
 }
