@@ -61,8 +61,8 @@ fn a_power_cut_at_any_deletion_keeps_what_was_synced() {
     }
     fs.clear_call_hook();
     let images = std::mem::take(&mut *images.lock().unwrap());
-    assert!(images.len() > 200, "{} images", images.len());
-    for (n, (floor, image)) in images.iter().enumerate().step_by(3) {
+    assert!(images.len() > 100, "{} images", images.len());
+    for (n, (floor, image)) in images.iter().enumerate() {
         let db = Db::open_on(image.clone(), options()).unwrap_or_else(|e| panic!("image {n}: {e}"));
         for k in 0..*floor {
             let found = db.get(&k.to_be_bytes()).unwrap();

@@ -8,6 +8,7 @@
 pub mod args;
 pub mod db;
 pub mod import;
+mod options;
 pub mod output;
 pub mod progress;
 pub mod records;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::Options;
 use args::{Cli, Command};
 use progress::{Progress, Unit};
 use records::source::Source;
@@ -64,8 +66,8 @@ pub fn run(
             return Exit::Done;
         }
     };
-    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw };
-    let result = session.run(cli.workdir.as_deref(), &cli.command);
+    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw, config: None };
+    let result = session.run(&cli);
     // What was printed before a failure is part of the answer: `wal dump` shows the records before the damage.
     let flushed = out.flush().map_err(|e| Failure::output(&e));
     let failure = match (result, flushed) {
@@ -86,10 +88,24 @@ struct Session<'a, B> {
     err: &'a mut dyn Write,
     json: bool,
     draw: bool,
+    /// What the file of `--config` says.
+    config: Option<Options>,
 }
 
 impl<B: Backend> Session<'_, B> {
-    fn run(&mut self, workdir: Option<&Path>, command: &Command) -> Result<()> {
+    fn run(&mut self, cli: &Cli) -> Result<()> {
+        self.config = cli.config.as_deref().map(options::load).transpose()?;
+        let from_config = self.config.as_ref().map(|o| o.work_dir.clone());
+        // Only a directory that the file names: the default one would surprise.
+        let from_config = from_config.filter(|dir| *dir != Options::default().work_dir);
+        let workdir = cli.workdir.clone().or(from_config);
+        let (workdir, command) = (workdir.as_deref(), &cli.command);
+        if let Command::Options(args) = command {
+            let mut options = self.config.clone().unwrap_or_default();
+            options.work_dir = workdir.map_or(options.work_dir, Path::to_path_buf);
+            let printed = options::print(self.out, &options, args.toml, self.json);
+            return printed.map_err(|e| Failure::output(&e));
+        }
         if let Command::Wal(command) = command {
             return self.wal(command);
         }
@@ -110,13 +126,13 @@ impl<B: Backend> Session<'_, B> {
             Command::Get(args) => self.get(dir, args),
             Command::Set(args) => {
                 let (key, value) = (bytes_of(&args.key, args.escaped)?, bytes_of(&args.value, args.escaped)?);
-                let store = self.backend.open(dir, Access::Create)?;
+                let store = self.open_for_writing(dir, Access::Create)?;
                 store.set(&key, &value)?;
                 store.close()
             }
             Command::Del(args) => {
                 let key = bytes_of(&args.key, args.escaped)?;
-                let store = self.backend.open(dir, Access::Write)?;
+                let store = self.open_for_writing(dir, Access::Write)?;
                 store.del(&key)?;
                 store.close()
             }
@@ -124,13 +140,13 @@ impl<B: Backend> Session<'_, B> {
             Command::Manifest => self.inspect(dir, B::Store::manifest),
             Command::Vlog => self.inspect(dir, B::Store::vlog),
             Command::Compact => {
-                let store = self.backend.open(dir, Access::Write)?;
+                let store = self.open_for_writing(dir, Access::Write)?;
                 let summary = store.compact(&Progress::on_stderr("compact", Unit::Bytes))?;
                 store.close()?;
                 self.answer(&summary)
             }
             Command::Checkpoint(args) => {
-                let store = self.backend.open(dir, Access::Write)?;
+                let store = self.open_for_writing(dir, Access::Write)?;
                 let summary = store.checkpoint(&args.to, &Progress::on_stderr("checkpoint", Unit::Bytes))?;
                 store.close()?;
                 self.answer(&summary)
@@ -142,7 +158,14 @@ impl<B: Backend> Session<'_, B> {
                 drop(progress);
                 output::repair(self.out, &report, self.json).map_err(|e| Failure::output(&e))
             }
-            Command::Wal(_) => Ok(()),
+            Command::Wal(_) | Command::Options(_) => Ok(()),
+        }
+    }
+
+    fn open_for_writing(&self, dir: &Path, access: Access) -> Result<B::Store> {
+        match &self.config {
+            None => self.backend.open(dir, access),
+            Some(options) => self.backend.open_with(dir, access, options),
         }
     }
 
@@ -166,7 +189,7 @@ impl<B: Backend> Session<'_, B> {
         let source = Source::open(&args.file)?;
         let (name, total, read) = (source.name.clone(), source.bytes_total, source.bytes_read());
         let mut reader = import::reader(args, source)?;
-        let store = self.backend.open(dir, Access::Create)?;
+        let store = self.open_for_writing(dir, Access::Create)?;
         let progress = Progress::on_stderr("import", Unit::Bytes);
         let mut tick = |progress: &Progress| progress.at(read.get(), total);
         let result = import::run(&store, &mut *reader, &name, &progress, &mut tick);

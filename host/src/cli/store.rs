@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::progress::Progress;
+use crate::Options;
 
 /// Result of every step of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -124,6 +125,15 @@ pub trait Backend {
     /// # Errors
     /// No database there, damage, or another process holds it.
     fn open(&self, dir: &Path, access: Access) -> Result<Self::Store>;
+
+    /// As [`Backend::open`], with the options of a file; a backend without options takes no notice of them.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<Self::Store> {
+        let _ = options;
+        self.open(dir, access)
+    }
 
     /// Verifies every checksum and invariant and lists all damage. Writes nothing.
     ///

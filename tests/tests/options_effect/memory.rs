@@ -146,8 +146,7 @@ fn manifest_sync() {
             db.flush().unwrap();
             db.wait_idle().unwrap();
         }
-        let syncs = noted.count("sync", "MANIFEST") + noted.count("flush", "MANIFEST");
-        let writes = noted.count("write", "MANIFEST") + noted.count("store", "MANIFEST");
+        let (syncs, writes) = (noted.count("sync", "MANIFEST"), noted.count("write_at", "MANIFEST"));
         assert!(writes >= 30, "{writes} edits: tables were to move");
         syncs
     };
@@ -161,6 +160,7 @@ fn manifest_rewrite_threshold_bytes() {
         let options =
             Options { manifest_rewrite_threshold_bytes: bytes, level0_compaction_tables: 2, ..small() };
         let db = Db::open_on(noted.fs.clone(), options).unwrap();
+        noted.forget();
         for round in 0..60u8 {
             db.set(b"k", &[round]).unwrap();
             db.flush().unwrap();
@@ -168,8 +168,8 @@ fn manifest_rewrite_threshold_bytes() {
         }
         noted.count("create", "MANIFEST")
     };
-    assert!(manifests(4 << 10) > 1);
-    assert_eq!(manifests(0), 1);
+    assert!(manifests(4 << 10) >= 1);
+    assert_eq!(manifests(0), 0);
 }
 
 /// Superseded: it is marked, and any value gives the same files.

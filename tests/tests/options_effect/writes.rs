@@ -58,7 +58,7 @@ fn max_batch_bytes() {
 
 /// Six writers queue up while a seventh is held up in the log; what the queue did.
 fn queued(options: Options) -> WriteSnapshot {
-    let gate = Gate::new(&["store", "write"], "db/wal/");
+    let gate = Gate::new(&["store", "write_at"], "db/wal/");
     let db = Db::open_on(gate.fs.clone(), options).unwrap();
     gate.shut();
     std::thread::scope(|scope| {
