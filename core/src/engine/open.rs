@@ -180,7 +180,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 (Arc::new(fresh), replay.done)
             }
         };
-        let shared = Arc::new(TableShared::new(options.block_cache_bytes, options.open_files_max));
+        let shared = TableShared::new(options.block_cache_bytes, options.open_files_max);
+        let shared = Arc::new(shared.with_filter_bytes(options.filter_cache_bytes));
         let tables = TableVersion::new(state.tables().map(|(level, ingest, meta)| {
             let path = join(&join(dir, TABLE_DIR), &table_name(meta.id));
             let table = Table::new(fs.clone(), &path, TableMeta::clone(meta), shared.clone());

@@ -26,6 +26,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 
+    /// Options of the database, as `nokv options --toml` prints them; for commands that open it for writing.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Print JSON for scripts instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
@@ -123,6 +127,11 @@ Examples:
   nokv workload --workdir load --ops 100000 --mix read=95,write=5 --keys 1000000 --value-bytes 1000")]
     Workload(WorkloadArgs),
 
+    /// Print the options that are in effect, with what each means
+    ///
+    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
+    Options(OptionsArgs),
+
     /// Look into log directories
     #[command(subcommand)]
     Wal(Wal),
@@ -164,6 +173,14 @@ pub enum OutputFormat {
     Jsonl,
     /// Key, TAB, value; \t \n \r \\ and \xNN as escapes
     Tsv,
+}
+
+/// `nokv options`.
+#[derive(Debug, Args)]
+pub struct OptionsArgs {
+    /// Print a TOML file that --config takes.
+    #[arg(long)]
+    pub toml: bool,
 }
 
 /// `nokv import`.

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::progress::Progress;
+use crate::Options;
 use crate::metrics::{MetricsOptions, MetricsServer};
 
 /// Result of every step of a command.
@@ -139,6 +140,15 @@ pub trait Backend {
         let value = ask(&store)?;
         store.close()?;
         Ok(value)
+    }
+
+    /// As [`Backend::open`], with the options of a file; a backend without options takes no notice of them.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<Self::Store> {
+        let _ = options;
+        self.open(dir, access)
     }
 
     /// Verifies every checksum and invariant and lists all damage. Writes nothing.

@@ -48,6 +48,7 @@ impl Options {
             compression: self.compression,
             table_bytes: self.table_bytes,
             block_cache_bytes: self.block_cache_bytes,
+            filter_cache_bytes: self.bloom_cache_bytes,
             open_files_max: self.open_files_max,
             pick: PickOptions {
                 // Writers are never slowed down before a compaction is due.
