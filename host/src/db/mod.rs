@@ -38,7 +38,7 @@ pub use api::CoreApi;
 pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
-pub use options::{OPTION_FIELDS, OptionField, Options};
+pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
 pub use stats::{
     CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
     FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
@@ -160,6 +160,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         self.engine.stop_merges();
         self.signals.bump();
+        self.signals.stop_limit();
         self.queue.stop_waiting();
         let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
@@ -228,7 +229,9 @@ impl<V: Vfs> Db<V> {
     /// As [`Db::open`].
     pub fn open_on(fs: V, options: Options) -> Result<Self> {
         if options.mem_table_engine == MemTableEngine::None {
-            return Err(Error::InvalidArgument("no memtable index is compiled in".to_string()));
+            return Err(Error::InvalidArgument(
+                "mem_table_engine is none: no memtable index is compiled in".to_string(),
+            ));
         }
         let engine = options.mem_table_engine;
         Self::open_with(fs, engine, options)

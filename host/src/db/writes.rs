@@ -143,7 +143,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         // A large value does not stay in every thread that once wrote one.
         if batch.bytes() <= 64 << 10 {
             batch.clear();
-            SCRATCH.set(batch);
+            SCRATCH.with_borrow_mut(|scratch| *scratch = batch);
         }
         Ok(())
     }
@@ -158,7 +158,14 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        inner.queue.commit(&target, batch, options, Ask { sync, scale: 1 })
+        let ask = Ask { sync, scale: 1 };
+        if !inner.engine.times_next_write() {
+            return inner.queue.commit(&target, batch, options, ask);
+        }
+        let started = inner.engine.monotonic_ns();
+        let result = inner.queue.commit(&target, batch, options, ask);
+        inner.engine.note_write_time(inner.engine.monotonic_ns().saturating_sub(started));
+        result
     }
 
     /// The write path at this moment.
