@@ -16,6 +16,7 @@ mod index;
 pub mod metrics;
 pub mod repair;
 mod table_writer;
+mod wal_cleaner;
 pub mod wal_tail;
 
 /// Statistics: what [`Db::stats`] gives.
@@ -33,17 +34,25 @@ pub mod stats {
 
 pub use db::{
     CoreApi, Db, Entry, Event, EventListener, Expiry, Health, HotReport, HotRingReport, InternalEntry,
-    InternalIter, InternalKey, Iter, IterOptions, OPTION_FIELDS, OptionField, Options, RegionMetrics,
-    Snapshot, StatsCollector, StatsSnapshot, Transaction, WriteOptions, WriteSnapshot, split_internal_key,
+    InternalIter, InternalKey, Iter, IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options,
+    RegionMetrics, Snapshot, StatsCollector, StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot,
+    options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;
 pub use nokv_core::clock::{Clock, ManualClock};
-pub use nokv_core::engine::{CheckReport, GcReport, OpenReport, ReplacedRange};
+pub use nokv_core::engine::watchdog::Decision as WatchdogDecision;
+pub use nokv_core::engine::{
+    CheckReport, GcReport, OpenReport, RaftStatus, RecordKind, ReplacedRange, TypedSection, WalSegment,
+    WalStatus,
+};
 pub use nokv_core::formats::{CfId, Kind, Seq, Version};
+pub use nokv_core::manifest::{RaftPointer, RegionEpoch, RegionMeta, RegionPeer, RegionState};
 pub use nokv_core::read::point::Value;
 pub use nokv_core::table::Compression;
+pub use nokv_core::wal::{Position, RecordCounts};
 pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
 pub use table_writer::TableWriter;
+pub use wal_cleaner::CleanerGuard;

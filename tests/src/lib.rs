@@ -4,4 +4,5 @@ pub mod crash;
 pub mod foreign;
 pub mod laws;
 pub mod model;
+pub mod other_options;
 pub mod small_db;

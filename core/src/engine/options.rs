@@ -6,7 +6,10 @@ use crate::compact::PickOptions;
 use crate::engine::watchdog::WatchdogOptions;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::table::{Compression, TableOptions};
+use crate::table::{Compression, TableOptions, is_available};
+
+/// The largest block, before compression.
+const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// Options of the engine; the host's `Options` are translated into these.
 #[derive(Debug, Clone)]
@@ -119,6 +122,21 @@ impl<C> EngineOptions<C> {
         }
         if self.io_buffer_bytes < 4 << 10 {
             return fail("io_buffer_bytes must be at least 4 KiB");
+        }
+        if !(128..=BLOCK_BYTES_MAX).contains(&self.table.block_bytes) {
+            return fail("block_bytes must be between 128 bytes and 16 MiB");
+        }
+        if self.table.restart_interval == 0 {
+            return fail("restart_interval must be at least 1");
+        }
+        if !is_available(self.compression) {
+            return fail("compression is not in this build");
+        }
+        if self.open_files_max == 0 {
+            return fail("open_files_max must be at least 1");
+        }
+        if self.pick.l0_tables == 0 || self.pick.l0_tables > self.level0_stop_tables {
+            return fail("level0_compaction_tables must be at least 1 and not above level0_stop_tables");
         }
         if self.level0_stop_tables < self.level0_slowdown_tables || self.level0_slowdown_tables == 0 {
             return fail("level0_stop_tables must not be below level0_slowdown_tables");

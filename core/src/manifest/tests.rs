@@ -430,3 +430,63 @@ fn a_rewrite_keeps_the_file_short() {
     assert_eq!(manifest.state().flushed_seq, Seq(1999));
     assert_eq!(manifest.state().next_file_id, 2000);
 }
+
+#[test]
+fn raft_pointers_and_regions_only_go_on() {
+    let mut state = ManifestState::default();
+    state.apply(&[Edit::Database { id: 1 }]).unwrap();
+    let refused = |state: &ManifestState, edit: Edit, rule: &str| {
+        let error = state.clone().apply(&[edit]).unwrap_err().to_string();
+        assert!(error.contains(rule), "{error}");
+    };
+    let pointer =
+        RaftPointer { group: 7, segment: 3, offset: 640, truncated_index: 5, ..RaftPointer::default() };
+    state.apply(&[Edit::RaftPointer(pointer)]).unwrap();
+    refused(&state, Edit::RaftPointer(RaftPointer { offset: 632, ..pointer }), "never moves back");
+    refused(&state, Edit::RaftPointer(RaftPointer { segment: 0, ..pointer }), "never moves back");
+    refused(&state, Edit::RaftPointer(RaftPointer { truncated_index: 4, ..pointer }), "never moves back");
+    refused(
+        &state,
+        Edit::RaftPointer(RaftPointer { applied_index: 1, ..pointer }),
+        "applies what is committed",
+    );
+    refused(&state, Edit::RaftPointer(RaftPointer { group: 1 << 56, ..pointer }), "below 2^56");
+    state.apply(&[Edit::RaftPointer(RaftPointer { segment: 4, offset: 64, ..pointer })]).unwrap();
+
+    let region = RegionMeta {
+        id: 9,
+        start_key: b"a".to_vec(),
+        end_key: b"m".to_vec(),
+        epoch: RegionEpoch { version: 2, conf_version: 2 },
+        state: RegionState::Running,
+        ..RegionMeta::default()
+    };
+    state.apply(&[Edit::Region(region.clone())]).unwrap();
+    let with = |change: fn(&mut RegionMeta)| {
+        let mut region = region.clone();
+        change(&mut region);
+        Edit::Region(region)
+    };
+    refused(&state, with(|r| r.id = 0), "not 0");
+    refused(&state, with(|r| r.end_key = b"a".to_vec()), "in order");
+    refused(&state, with(|r| r.epoch.version = 1), "epoch");
+    refused(&state, with(|r| r.epoch.conf_version = 1), "epoch");
+    refused(&state, with(|r| r.state = RegionState::New), "state");
+    refused(&state, Edit::RegionRemove { id: 8 }, "exists");
+    state.apply(&[with(|r| r.end_key.clear())]).unwrap();
+
+    // Folded again from what a rewrite writes.
+    let before = nokv_formats::walfs::Position { segment: 2, offset: 64 };
+    state.apply(&[Edit::RaftRemove { group: 5, before }]).unwrap();
+    let mut again = ManifestState::default();
+    again.apply(&state.to_edits()).unwrap();
+    assert_eq!(again, state);
+
+    // A removal is forgotten once the log does not go back to it.
+    state.apply(&[Edit::WalFloor { segment: 2 }]).unwrap();
+    assert_eq!(state.raft_removed.len(), 1);
+    state.apply(&[Edit::WalFloor { segment: 3 }]).unwrap();
+    assert!(state.raft_removed.is_empty());
+    state.apply(&[Edit::RaftRemove { group: 7, before }, Edit::RegionRemove { id: 9 }]).unwrap();
+    assert!(state.raft.is_empty() && state.regions.is_empty());
+}

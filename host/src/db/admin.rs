@@ -81,7 +81,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         }
     }
 
-    fn wait_for_work(&self, epoch: u64) -> Result<()> {
+    pub(super) fn wait_for_work(&self, epoch: u64) -> Result<()> {
         if let Some(cause) = self.inner.engine.failure() {
             return Err(Error::ReadOnly(cause.to_string()));
         }

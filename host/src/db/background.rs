@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::events::{Event, EventListener};
 use super::hot::HotRings;
 use super::signals::HostSignals;
+use super::watchdog::watchdog_loop;
 
 /// How often an idle thread looks for work that only time brings (expired data).
 const IDLE_LOOK: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) compactors: usize,
     pub(crate) gc_interval: Option<Duration>,
     pub(crate) gc_ratio: f64,
+    pub(crate) watchdog_interval: Option<Duration>,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
     pub(crate) hot: Arc<HotRings>,
 }
@@ -55,6 +57,15 @@ impl Workers {
             let name = if n == 0 { "nokv-flush".to_string() } else { format!("nokv-compact-{n}") };
             let spawned = workers.spawn(name, move || {
                 work_loop(&engine, &signals, &stop, &idle_at[n], n == 0, listener.as_deref());
+            });
+            spawned.inspect_err(|_| workers.stop(&all_signals))?;
+        }
+        if let Some(interval) = options.watchdog_interval {
+            let (engine, signals, stop) = (engine.clone(), signals.clone(), stop.clone());
+            let listener = options.listener.clone();
+            let spawned = workers.spawn("nokv-watchdog".to_string(), move || {
+                let _guard = OnPanic { engine: &*engine, signals: &signals };
+                watchdog_loop(&engine, &signals, &stop, interval, listener.as_deref());
             });
             spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }

@@ -102,10 +102,12 @@ struct State<I> {
 /// What the options say of batches and of log records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueOptions {
-    /// Most operations of one batch; 0 = no limit.
+    /// Most operations of one batch; `u64::MAX` = no limit.
     pub(crate) batch_count_max: u64,
-    /// Most encoded bytes of one batch; 0 = no limit here.
+    /// Most encoded bytes of one batch; `u64::MAX` = no limit here.
     pub(crate) batch_bytes_max: u64,
+    /// Values from this length on go to the value log.
+    pub(crate) separate_from: usize,
     /// Most batches of one record.
     pub(crate) record_batches_max: usize,
     /// A record takes no more batches behind this many bytes.
@@ -122,16 +124,13 @@ impl QueueOptions {
     }
 
     /// Refuses a batch above the hard limits.
+    #[inline]
     fn check(&self, batch: &WriteBatch) -> Result<()> {
         let (count, bytes) = (batch.len() as u64, batch.bytes() as u64);
-        let over = |value: u64, limit: u64| limit != 0 && value > limit;
-        let limit = if over(count, self.batch_count_max) {
-            self.batch_count_max
-        } else if over(bytes, self.batch_bytes_max) {
-            self.batch_bytes_max
-        } else {
+        if count <= self.batch_count_max && bytes <= self.batch_bytes_max {
             return Ok(());
-        };
+        }
+        let limit = if count > self.batch_count_max { self.batch_count_max } else { self.batch_bytes_max };
         Err(Error::BatchTooLarge { bytes, count, limit })
     }
 }
@@ -267,7 +266,7 @@ impl<I: MemIndex> CommitQueue<I> {
         target: &Target<'e, V, I>,
         batch: &'b WriteBatch,
     ) -> Result<Prepared<'b, 'e, V, I>> {
-        if batch.value_bytes_max() < target.engine.options().separate_from() {
+        if batch.value_bytes_max() < self.options.separate_from {
             return target.engine.prepare(batch);
         }
         let started = self.clock.monotonic_ns();

@@ -30,6 +30,8 @@ mod reads;
 mod signals;
 mod stats;
 mod transaction;
+mod wal;
+mod watchdog;
 mod write_counters;
 mod writes;
 
@@ -38,7 +40,7 @@ pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
 pub use hot::{HotReport, HotRingReport};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
-pub use options::{OPTION_FIELDS, OptionField, Options};
+pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
 pub use stats::{
     CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
     FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
@@ -49,6 +51,7 @@ pub use stats::{
     WalStatsSnapshot, WriteStatsSnapshot,
 };
 pub use transaction::Transaction;
+pub use wal::Wal;
 pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
@@ -161,6 +164,7 @@ impl<V: Vfs, I: MemIndex> Inner<V, I> {
         self.closing.store(true, Ordering::Release);
         self.engine.stop_merges();
         self.signals.bump();
+        self.signals.stop_limit();
         self.queue.stop_waiting();
         let _all_have_left = self.gate.write();
         if let Some(workers) = &self.workers {
@@ -229,7 +233,9 @@ impl<V: Vfs> Db<V> {
     /// As [`Db::open`].
     pub fn open_on(fs: V, options: Options) -> Result<Self> {
         if options.mem_table_engine == MemTableEngine::None {
-            return Err(Error::InvalidArgument("no memtable index is compiled in".to_string()));
+            return Err(Error::InvalidArgument(
+                "mem_table_engine is none: no memtable index is compiled in".to_string(),
+            ));
         }
         let engine = options.mem_table_engine;
         Self::open_with(fs, engine, options)
@@ -264,6 +270,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
                 gc_ratio: options.value_log_gc_discard_ratio,
+                watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
                 hot: hot.clone(),
             };

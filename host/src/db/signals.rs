@@ -27,6 +27,11 @@ impl HostSignals {
         Self { io: RateLimit::new(background_bytes_per_second), ..Self::default() }
     }
 
+    /// The database closes: background work is not slowed down any more.
+    pub(crate) fn stop_limit(&self) {
+        self.io.stop();
+    }
+
     /// The number of the last event.
     pub(crate) fn epoch(&self) -> u64 {
         *self.epoch.lock()

@@ -143,7 +143,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         // A large value does not stay in every thread that once wrote one.
         if batch.bytes() <= 64 << 10 {
             batch.clear();
-            SCRATCH.set(batch);
+            SCRATCH.with_borrow_mut(|scratch| *scratch = batch);
         }
         Ok(())
     }
@@ -158,8 +158,14 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        let scale = inner.hot.admit(&batch)?;
-        inner.queue.commit(&target, batch, options, Ask { sync, scale })
+        let ask = Ask { sync, scale: inner.hot.admit(&batch)? };
+        if !inner.engine.times_next_write() {
+            return inner.queue.commit(&target, batch, options, ask);
+        }
+        let started = inner.engine.monotonic_ns();
+        let result = inner.queue.commit(&target, batch, options, ask);
+        inner.engine.note_write_time(inner.engine.monotonic_ns().saturating_sub(started));
+        result
     }
 
     /// The write path at this moment.

@@ -1,35 +1,23 @@
-//! What the options mean: checks, and the engine's own options.
+//! What the options mean to the engine, the commit queue and the threads.
 
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::{EngineOptions, WatchdogOptions};
+use nokv_core::engine::EngineOptions;
 use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
-use super::{Options, hot};
+use super::Options;
 use crate::db::commit::QueueOptions;
 
-impl Options {
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] names the field.
-    pub fn validate(&self) -> Result<()> {
-        let ratio = self.value_log_gc_discard_ratio;
-        if !(ratio > 0.0 && ratio < 1.0) {
-            return Err(Error::InvalidArgument(format!(
-                "value_log_gc_discard_ratio must be between 0 and 1, not {ratio}"
-            )));
-        }
-        hot::validate(self)?;
-        self.to_engine((), 1).validate()
-    }
+/// What 0 means for `num_level_zero_tables`.
+pub(super) const LEVEL0_SLOWDOWN_TABLES: usize = 12;
 
+impl Options {
     /// The directory as the file system is given it.
     pub(crate) fn dir(&self) -> Result<String> {
         match self.work_dir.to_str() {
             Some("") => Ok(".".to_string()),
             Some(dir) => Ok(dir.to_string()),
-            None => Err(Error::InvalidArgument("work_dir is not UTF-8".to_string())),
+            None => Err(Error::InvalidArgument("work_dir must be UTF-8".to_string())),
         }
     }
 
@@ -65,30 +53,30 @@ impl Options {
                 multiplier: self.level_multiplier,
                 ..PickOptions::default()
             },
-            level0_slowdown_tables: self.num_level_zero_tables,
+            level0_slowdown_tables: self.level0_slowdown_tables(),
             level0_stop_tables: self.level0_stop_tables,
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
-            watchdog: WatchdogOptions {
-                enabled: self.enable_wal_watchdog,
-                min_removable: self.wal_auto_gc_min_removable,
-                max_batch: self.wal_auto_gc_max_batch,
-                warn_ratio: self.wal_typed_record_warn_ratio,
-                warn_segments: self.wal_typed_record_warn_segments,
-                lag_warn_segments: self.raft_lag_warn_segments,
-            },
+            watchdog: self.to_watchdog(),
         }
     }
 
     pub(crate) fn to_queue(&self) -> QueueOptions {
+        let or_none = |limit: u64| if limit == 0 { u64::MAX } else { limit };
         QueueOptions {
-            batch_count_max: self.max_batch_count,
-            batch_bytes_max: self.max_batch_bytes,
+            batch_count_max: or_none(self.max_batch_count),
+            batch_bytes_max: or_none(self.max_batch_bytes),
+            separate_from: self.to_engine((), 1).separate_from(),
             record_batches_max: self.write_batch_max_count,
             record_bytes_max: self.write_batch_max_bytes,
             wait: self.write_batch_wait,
         }
+    }
+
+    /// Level-0 tables from which writers are slowed down.
+    pub(crate) const fn level0_slowdown_tables(&self) -> usize {
+        if self.num_level_zero_tables == 0 { LEVEL0_SLOWDOWN_TABLES } else { self.num_level_zero_tables }
     }
 
     pub(crate) fn compactor_threads(&self) -> usize {

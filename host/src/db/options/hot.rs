@@ -1,8 +1,10 @@
-//! The options of the hot rings: checks, and the rings' own options.
+//! The options of the hot rings: the rings' own options, and what binds some of them.
+//!
+//! Who may call it: the checks of all options, and an open.
 
 use std::time::Duration;
 
-use nokv_core::hotring::{BITS_MAX, RingOptions};
+use nokv_core::hotring::RingOptions;
 use nokv_core::{Error, Result};
 
 use super::Options;
@@ -10,8 +12,6 @@ use crate::db::hot::{HotOptions, RotatingOptions};
 
 /// A slot where none is given.
 const WINDOW_SLOT_DEFAULT: Duration = Duration::from_millis(250);
-/// Each key of a ring has a word for each slot.
-const WINDOW_SLOTS_MAX: usize = 1024;
 
 fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -21,37 +21,16 @@ fn slot_ns(duration: Duration) -> u64 {
     ns(if duration.is_zero() { WINDOW_SLOT_DEFAULT } else { duration })
 }
 
-/// Refuses what cannot be.
-pub(super) fn validate(options: &Options) -> Result<()> {
-    let refuse = |text: String| Err(Error::InvalidArgument(text));
-    let bits = [
-        ("hot_ring_bits", options.hot_ring_bits),
-        ("value_log_hot_ring_bits", options.value_log_hot_ring_bits),
-    ];
-    if let Some((name, bits)) = bits.into_iter().find(|(_, bits)| *bits > BITS_MAX) {
-        return refuse(format!("{name} must be at most {BITS_MAX}, not {bits}"));
-    }
-    let slots = [
-        ("hot_ring_window_slots", options.hot_ring_window_slots),
-        ("value_log_hot_ring_window_slots", options.value_log_hot_ring_window_slots),
-    ];
-    if let Some((name, slots)) = slots.into_iter().find(|(_, slots)| *slots > WINDOW_SLOTS_MAX) {
-        return refuse(format!("{name} must be at most {WINDOW_SLOTS_MAX}, not {slots}"));
-    }
-    let sampled = [
-        ("hot_ring_node_sample_bits", options.hot_ring_node_sample_bits),
-        ("value_log_hot_ring_node_sample_bits", options.value_log_hot_ring_node_sample_bits),
-    ];
-    if let Some((name, bits)) = sampled.into_iter().find(|(_, bits)| *bits > 63) {
-        return refuse(format!("{name} must be at most 63, not {bits}"));
-    }
+/// What binds the limit of writes to the rings.
+pub(super) fn check_limit(options: &Options) -> Result<()> {
+    let refuse = |text: &str| Err(Error::InvalidArgument(text.to_string()));
     if options.write_hot_key_limit > 0 && !options.hot_ring_enabled {
-        return refuse("write_hot_key_limit needs hot_ring_enabled: nothing counts writes".to_string());
+        return refuse("write_hot_key_limit needs hot_ring_enabled: nothing counts writes");
     }
     if options.write_hot_key_limit > 0 && !options.to_hot(0).shape.forgets() {
         let text = "write_hot_key_limit needs a window (hot_ring_window_slots), a decay (hot_ring_decay_interval) or a \
                     rotation (hot_ring_rotation_interval): a key at its limit would never be written again";
-        return refuse(text.to_string());
+        return refuse(text);
     }
     Ok(())
 }

@@ -8,28 +8,73 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::toml::de::DeValue;
 use nokv_core::clock::Clock;
 use nokv_core::table::Compression;
 
 use super::events::EventListener;
 use crate::index::MemTableEngine;
 
+mod bounds;
 mod engine;
 mod hot;
+mod page;
+mod toml;
+mod value;
+
+use value::Setting;
+
+pub use page::page;
+pub use value::OptionKind;
 
 /// What is known of an option beside its value.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct OptionField {
     /// Its name, in code and in TOML.
     pub name: &'static str,
+    /// What it is about: the options of a group stand together.
+    pub group: &'static str,
+    /// What sort of value it has.
+    pub kind: OptionKind,
     /// The original's name of it; empty for one that the original does not have.
     pub original: &'static str,
     /// Its documentation, line by line.
     pub doc: &'static [&'static str],
+    show: fn(&Options, OptionKind) -> String,
+    parse: fn(&mut Options, &DeValue<'_>, OptionKind) -> Result<(), String>,
+}
+
+impl OptionField {
+    /// The field of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        OPTION_FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// Its value in `options`, as it stands in TOML.
+    pub fn value(&self, options: &Options) -> String {
+        (self.show)(options, self.kind)
+    }
+
+    /// Its default, as it stands in TOML.
+    pub fn default_value(&self) -> String {
+        self.value(&Options::default())
+    }
+
+    /// It is checked, and otherwise without effect: something better took its place.
+    pub fn is_superseded(&self) -> bool {
+        self.doc.first().is_some_and(|line| line.trim_start().starts_with("Superseded:"))
+    }
+
+    fn parse_into(&self, options: &mut Options, value: &DeValue<'_>) -> Result<(), String> {
+        (self.parse)(options, value, self.kind)
+    }
 }
 
 macro_rules! options {
-    ($( $(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:expr, $original:literal; )+) => {
+    ($( [$group:literal] $(
+        $(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:expr, $original:literal;
+    )+ )+) => {
         /// Options of a [`crate::Db`]. Sizes are in bytes.
         ///
         /// ```
@@ -38,7 +83,7 @@ macro_rules! options {
         /// ```
         #[derive(Clone)]
         pub struct Options {
-            $( $(#[doc = $doc])+ pub $name: $ty, )+
+            $($( $(#[doc = $doc])+ pub $name: $ty, )+)+
             /// Where time comes from; `None`: the system.
             pub clock: Option<Arc<dyn Clock>>,
             /// Hears of background events.
@@ -47,28 +92,38 @@ macro_rules! options {
 
         impl Default for Options {
             fn default() -> Self {
-                Self { $( $name: $default, )+ clock: None, listener: None }
+                Self { $($( $name: $default, )+)+ clock: None, listener: None }
             }
         }
 
         impl std::fmt::Debug for Options {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_struct("Options")
-                    $( .field(stringify!($name), &self.$name) )+
+                    $($( .field(stringify!($name), &self.$name) )+)+
                     .finish_non_exhaustive()
             }
         }
 
         /// Every option that has a value in TOML, in the order of the struct.
         pub static OPTION_FIELDS: &[OptionField] = &[
-            $( OptionField { name: stringify!($name), original: $original, doc: &[$($doc),+] }, )+
+            $($( OptionField {
+                name: stringify!($name),
+                group: $group,
+                kind: <$ty as Setting>::KIND.named(stringify!($name)),
+                original: $original,
+                doc: &[$($doc),+],
+                show: |options, kind| options.$name.show(kind),
+                parse: |options, value, kind| {
+                    options.$name = Setting::parse(value, kind)?;
+                    Ok(())
+                },
+            }, )+)+
         ];
     };
 }
 
 options! {
-
-    // Where
+    ["Where"]
     /// Directory of the database.
     work_dir: PathBuf = PathBuf::from("nokv-data"), "WorkDir";
     /// Opens for reading only: nothing is written, no lock is taken, no thread is started.
@@ -76,14 +131,14 @@ options! {
     /// Makes a new database where there is none.
     create_if_missing: bool = true, "";
 
-    // Memtables and log
+    ["Memtables and log"]
     /// A memtable is sealed at this size, in bytes; also the most that one batch may hold.
     mem_table_bytes: usize = 64 << 20, "MemTableSize";
     /// Index of new memtables: `art` or `skiplist`, as compiled in.
     mem_table_engine: MemTableEngine = MemTableEngine::default(), "MemTableEngine";
     /// Sealed memtables at which writers wait. At least 1.
     sealed_mem_tables_max: usize = 3, "";
-    /// Size of a log segment, in bytes, between 256 KiB and 4 GiB.
+    /// Size of a log segment, in bytes: at least 256 KiB, below 4 GiB.
     wal_segment_bytes: u64 = 64 << 20, "";
     /// What `WriteOptions::sync` `None` means: does a write survive power loss when it returns?
     sync_writes: bool = false, "SyncWrites";
@@ -93,7 +148,7 @@ options! {
     /// The manifest is rewritten when it is larger than this, in bytes; 0 = never.
     manifest_rewrite_threshold_bytes: u64 = 4 << 20, "ManifestRewriteThreshold";
 
-    // Writes
+    ["Writes"]
     /// Most operations in one batch: a larger one is refused with `BatchTooLarge` and nothing written. 0 = no limit
     /// but the memtable's size.
     max_batch_count: u64 = 0, "MaxBatchCount";
@@ -111,7 +166,7 @@ options! {
     /// `InvalidArgument`.
     detect_conflicts: bool = true, "DetectConflicts";
 
-    // Value log
+    ["Value log"]
     /// Values from this length on, in bytes, go to the value log. 0: only those above an eighth of a log segment,
     /// which always do.
     value_threshold_bytes: usize = 4 << 10, "ValueThreshold";
@@ -153,7 +208,7 @@ options! {
     /// effect.
     discard_stats_flush_threshold: u32 = 100, "DiscardStatsFlushThreshold";
 
-    // Tables and caches
+    ["Tables and caches"]
     /// A compaction closes its output tables at this size, in bytes.
     table_bytes: u64 = 64 << 20, "SSTableMaxSz";
     /// Size of a data block before compression, in bytes.
@@ -170,11 +225,11 @@ options! {
     /// Table files that may be open at once.
     open_files_max: usize = 512, "";
 
-    // Tree
+    ["Tree"]
     /// Threads for compactions, besides the one for flushes; 0 = one for each two processors, at most 4.
     num_compactors: usize = 0, "NumCompactors";
     /// Level-0 tables from which writers are slowed down; 0 = the default.
-    num_level_zero_tables: usize = 12, "NumLevelZeroTables";
+    num_level_zero_tables: usize = engine::LEVEL0_SLOWDOWN_TABLES, "NumLevelZeroTables";
     /// Level-0 tables from which a compaction is due.
     level0_compaction_tables: usize = 4, "";
     /// Level-0 tables at which writers wait. Not below `num_level_zero_tables`.
@@ -197,7 +252,7 @@ options! {
     /// Bytes a second that background work may write; 0 = no limit.
     background_bytes_per_second: u64 = 0, "";
 
-    // Hot keys
+    ["Hot keys"]
     /// Count how often keys are read and written.
     hot_ring_enabled: bool = true, "HotRingEnabled";
     /// The rings have 2^bits hash buckets; 0 = the default, at most 24.
@@ -244,7 +299,7 @@ options! {
     /// As `hot_ring_window_slot_duration`.
     value_log_hot_ring_window_slot_duration: Duration = Duration::from_millis(250), "ValueLogHotRingWindowSlotDuration";
 
-    // Log watchdog
+    ["Log watchdog"]
     /// Watch the log's backlog: warn about typed records, remove segments that nothing needs.
     enable_wal_watchdog: bool = true, "EnableWALWatchdog";
     /// How often the watchdog looks; zero = never by itself.

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use nokv_core::manifest::ManifestState;
 use nokv_core::{MemIndex, Vfs};
 use nokv_vfs_std::StdFs;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::Db;
 use crate::index::BuiltinIndex;
 
 mod collect;
 mod extra;
+mod forecast;
 mod health;
 mod hot_key;
+mod section;
 mod snapshot;
 
 pub use extra::{
@@ -43,6 +45,7 @@ pub trait RegionMetrics: Send + Sync {
 #[derive(Default)]
 pub(super) struct HostStats {
     regions: RwLock<Option<Arc<dyn RegionMetrics>>>,
+    loads: Mutex<forecast::Loads>,
 }
 
 /// The statistics of a database that stays open for it.
@@ -79,10 +82,5 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// What the manifest says: families, tables, floors.
     pub fn manifest(&self) -> ManifestState {
         self.engine().manifest_state()
-    }
-
-    /// The log; `None` when read-only.
-    pub fn wal(&self) -> Option<&nokv_core::wal::BatchLog<V>> {
-        self.engine().batch_log()
     }
 }

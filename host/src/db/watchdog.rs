@@ -1,0 +1,71 @@
+//! The thread that runs the log watchdog.
+//!
+//! Who may call it: `background`, once for an open database.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nokv_core::engine::Engine;
+use nokv_core::{Error, MemIndex, Result, Vfs};
+
+use super::events::{Event, EventListener};
+use super::options::Options;
+use super::signals::HostSignals;
+
+impl Options {
+    /// How often the watchdog looks by itself; `None`: never.
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
+        let on = self.enable_wal_watchdog && !self.wal_auto_gc_interval.is_zero();
+        on.then_some(self.wal_auto_gc_interval)
+    }
+
+    pub(crate) fn to_watchdog(&self) -> nokv_core::engine::WatchdogOptions {
+        nokv_core::engine::WatchdogOptions {
+            enabled: self.enable_wal_watchdog,
+            min_removable: self.wal_auto_gc_min_removable,
+            max_batch: self.wal_auto_gc_max_batch,
+            warn_ratio: self.wal_typed_record_warn_ratio,
+            warn_segments: self.wal_typed_record_warn_segments,
+            lag_warn_segments: self.raft_lag_warn_segments,
+        }
+    }
+}
+
+pub(crate) fn watchdog_loop<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    stop: &AtomicBool,
+    interval: Duration,
+    listener: Option<&dyn EventListener>,
+) {
+    let (mut next, mut warned) = (Instant::now() + interval, false);
+    while !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        if Instant::now() < next {
+            signals.wait_change(epoch, Some(next));
+            continue;
+        }
+        next = Instant::now() + interval;
+        let started = Instant::now();
+        let result: Result<()> = match engine.watchdog_step() {
+            Ok(decision) => {
+                if decision.warn && !warned {
+                    tracing::warn!(reason = decision.reason, "the log holds many raft records");
+                }
+                warned = decision.warn;
+                if decision.remove_below.is_none() {
+                    continue;
+                }
+                Ok(())
+            }
+            Err(Error::Closed | Error::ReadOnly(_)) => continue,
+            Err(error) => {
+                tracing::error!(%error, "the log watchdog failed");
+                Err(error)
+            }
+        };
+        if let Some(listener) = listener {
+            listener.on_event(&Event::step("log watchdog", started.elapsed(), &result));
+        }
+    }
+}
