@@ -18,12 +18,16 @@ pub struct Memtable<I> {
     range_bytes: AtomicUsize,
     /// Highest version of an entry; range deletes do not count.
     version_max: AtomicU64,
+    /// Deletes of keys.
+    deletes: AtomicU64,
     /// First log segment that may hold its records.
     wal_segment: u32,
     /// The first seq it may hold.
     first_seq: Seq,
     /// The last seq it holds; set when it is sealed.
     last_seq: AtomicU64,
+    /// When it was sealed, on the monotonic clock.
+    sealed_at_ns: AtomicU64,
     /// Bytes of value-log records that its pointers name.
     live: Mutex<BTreeMap<(u16, u32), u64>>,
 }
@@ -38,9 +42,11 @@ impl<I: MemIndex> Memtable<I> {
             has_ranges: AtomicBool::new(false),
             range_bytes: AtomicUsize::new(0),
             version_max: AtomicU64::new(0),
+            deletes: AtomicU64::new(0),
             wal_segment,
             first_seq,
             last_seq: AtomicU64::new(0),
+            sealed_at_ns: AtomicU64::new(0),
             live: Mutex::new(BTreeMap::new()),
         }
     }
@@ -57,6 +63,9 @@ impl<I: MemIndex> Memtable<I> {
         }
         if op.version.0 > self.version_max.load(Ordering::Relaxed) {
             self.version_max.fetch_max(op.version.0, Ordering::Release);
+        }
+        if op.kind == Kind::Delete {
+            self.deletes.fetch_add(1, Ordering::Relaxed);
         }
         if op.kind == Kind::Pointer
             && let Ok(ptr) = ValuePtr::decode(op.value)
@@ -88,6 +97,16 @@ impl<I: MemIndex> Memtable<I> {
             return None;
         }
         self.ranges.read().newest_covering(key, seq)
+    }
+
+    /// Deletes of keys in it.
+    pub fn deletes(&self) -> u64 {
+        self.deletes.load(Ordering::Relaxed)
+    }
+
+    /// Does it hold range deletes?
+    pub fn has_range_deletes(&self) -> bool {
+        self.has_ranges.load(Ordering::Acquire)
     }
 
     /// A copy of its range deletes; `None` if there are none.
@@ -129,6 +148,15 @@ impl<I: MemIndex> Memtable<I> {
     /// No seq above `last` will come.
     pub fn seal(&self, last: Seq) {
         self.last_seq.store(last.0, Ordering::Release);
+    }
+
+    /// For statistics: it was sealed at `ns` of the monotonic clock.
+    pub(crate) fn note_sealed_at(&self, ns: u64) {
+        self.sealed_at_ns.store(ns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sealed_at_ns(&self) -> u64 {
+        self.sealed_at_ns.load(Ordering::Relaxed)
     }
 
     /// Does an entry point into this value-log segment?

@@ -14,12 +14,15 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::names::parse_table as parse_table_name;
+use nokv_formats::walfs::Position;
 use nokv_formats::{Seq, TableId, TableMeta};
 
 use crate::clock::Clock;
 use crate::compact::BusySet;
 use crate::engine::compaction::table_name;
+use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
+use crate::engine::stats_compaction::CompactionCounters;
 use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats, watchdog};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
@@ -46,6 +49,16 @@ pub struct OpenReport {
     pub replayed_batches: u64,
     /// Operations that went into memtables.
     pub replayed_ops: u64,
+    /// Log records that were replayed; a batch may have several.
+    pub replayed_records: u64,
+    /// Log segments that were read.
+    pub replayed_segments: u64,
+    /// Bytes of the records in them.
+    pub replayed_bytes: u64,
+    /// Where the log ended.
+    pub log_end: Position,
+    /// How long the open took, in nanoseconds.
+    pub open_ns: u64,
     /// The part of the log behind the last durable mark that was cut, if any.
     pub cut: Option<Cut>,
     /// Where a torn last edit of the manifest was cut, if any.
@@ -78,6 +91,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         environment: Environment,
     ) -> Result<Arc<Self>> {
         options.validate()?;
+        let started_ns = environment.clock.monotonic_ns();
         let lock =
             if options.read_only { None } else { Some(take_lock(&fs, dir, options.create_if_missing)?) };
         let mut report = OpenReport::default();
@@ -103,6 +117,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let highest_table = check_tables(&fs, dir, &state)?;
         let vlog_options = ValueLogOptions {
             segment_bytes: options.value_log_segment_bytes,
+            max_entries: options.value_log_max_entries,
             buckets: options.value_log_buckets,
             hot_buckets: options.value_log_hot_buckets,
             ..ValueLogOptions::default()
@@ -123,6 +138,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
             tally: Tally::default(),
+            end: Position::default(),
         };
         let batch_log = recover_log(
             &fs,
@@ -137,6 +153,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         )?;
         if !options.read_only {
             manifest.begin_writes()?;
+            make_table_dir(&fs, dir)?;
             let cut_any = report.cut.is_some() || opened.torn_at.is_some();
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
@@ -171,6 +188,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             table.set_level(u32::from(level));
             (level, ingest, Arc::new(table))
         }));
+        let opened_ns = environment.clock.monotonic_ns();
+        report.open_ns = opened_ns.saturating_sub(started_ns);
+        sealed.iter().for_each(|memtable| memtable.note_sealed_at(opened_ns));
         // Making the log set it.
         let wal_floor = manifest.state().wal_floor;
         let view = View {
@@ -204,7 +224,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             wal_floor: AtomicU32::new(wal_floor),
-            replayed: replay.tally,
+            replayed: (replay.tally, replay.end),
             raft: Mutex::new(state.raft),
             regions: Mutex::new(state.regions),
             watchdog: watchdog::Counters::default(),
@@ -216,10 +236,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             hindrance: Mutex::new(None),
             closed: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            gc_running: AtomicBool::new(false),
+            gc: Mutex::default(),
+            gc_counters: GcCounters::default(),
+            compaction_counters: CompactionCounters::default(),
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
             counters: stats::Counters::default(),
+            flush_runs: AtomicBool::new(false),
+            pins: stats::PinList::default(),
+            scan_buffers: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
             open_report: report,
             options,
@@ -269,6 +294,19 @@ pub(crate) fn sync_parents<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
         below = parent.trim_end_matches('/');
     }
     Ok(())
+}
+
+/// A copy of a database without tables may have lost the empty directory.
+fn make_table_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    let table_dir = join(dir, TABLE_DIR);
+    match fs.list(&table_dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == IoErrorKind::NotFound => {
+            fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
+            fs.sync_dir(dir).at("sync", dir)
+        }
+        Err(error) => Err(Error::io("list", &table_dir, error)),
+    }
 }
 
 /// Is every table that the manifest names there, with its size? Gives the highest number of any table file.

@@ -21,6 +21,11 @@ impl<V: Vfs> TableInfo for Arc<Table<V>> {
     fn meta(&self) -> &TableMeta {
         Table::meta(self)
     }
+
+    #[inline]
+    fn value_bytes(&self) -> u64 {
+        Table::value_bytes(self)
+    }
 }
 
 /// The tables of the tree.

@@ -30,6 +30,8 @@ pub struct Table<V: Vfs> {
     fs: V,
     path: String,
     meta: TableMeta,
+    /// Value-log bytes that it names: the sum of a list that may be long.
+    value_bytes: u64,
     pub(super) shared: Arc<TableShared>,
     key: u64,
     level: AtomicU32,
@@ -123,7 +125,14 @@ impl<V: Vfs> Table<V> {
     pub fn new(fs: V, path: &str, meta: TableMeta, shared: Arc<TableShared>) -> Self {
         let key = shared.new_key();
         let path = path.to_string();
-        Self { fs, path, meta, shared, key, level: AtomicU32::new(0), loaded: Lazy::new() }
+        let value_bytes = meta.props.live.iter().fold(0, |sum: u64, l| sum.saturating_add(l.bytes));
+        Self { fs, path, meta, value_bytes, shared, key, level: AtomicU32::new(0), loaded: Lazy::new() }
+    }
+
+    /// Value-log bytes that it names.
+    #[inline]
+    pub const fn value_bytes(&self) -> u64 {
+        self.value_bytes
     }
 
     /// What a table file says of itself, with its length and checksum: for ingest and repair, which have no
@@ -158,6 +167,11 @@ impl<V: Vfs> Table<V> {
     /// Tells on which level it is, for the counters of the cache. 0 until told.
     pub fn set_level(&self, level: u32) {
         self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// The level it was last told to be on.
+    pub fn level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
     }
 
     /// False if no entry of a key with this hash is in the table. A filter that cannot be read excludes
