@@ -90,6 +90,11 @@ Examples:
     /// Works beside a running process.
     Vlog,
 
+    /// Print the options that are in effect, with what each means
+    ///
+    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
+    Options(OptionsArgs),
+
     /// Print the regions that the store holds; a database without a cluster has none
     ///
     /// Works beside a running process.
@@ -126,11 +131,6 @@ Examples:
   nokv workload --workdir load --ops 1000000 --metrics-addr 9090
   nokv workload --workdir load --ops 100000 --mix read=95,write=5 --keys 1000000 --value-bytes 1000")]
     Workload(WorkloadArgs),
-
-    /// Print the options that are in effect, with what each means
-    ///
-    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
-    Options(OptionsArgs),
 
     /// Look into log directories
     #[command(subcommand)]
@@ -290,11 +290,6 @@ pub enum Wal {
     ///
     /// Works beside the process that writes the log, across its segments. Writes nothing.
     Tail(WalTail),
-
-    /// Copy the sealed segments of a log and their indexes; the one that takes records is left out
-    ///
-    /// Works beside the process that writes the log. Every record is checked before its segment is copied.
-    Backup(WalBackup),
 }
 
 /// A log.
@@ -350,22 +345,6 @@ pub struct WalTail {
     /// Start behind the record at this place, as `wal dump` prints it.
     #[arg(long, value_name = "SEGMENT:OFFSET", value_parser = position)]
     pub after: Option<(u32, u64)>,
-}
-
-/// `nokv wal backup`.
-#[derive(Debug, Args)]
-pub struct WalBackup {
-    /// The log.
-    #[command(flatten)]
-    pub log: WalDir,
-
-    /// Directory of the copies, made if it is missing.
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
-
-    /// Only segments with higher numbers.
-    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
-    pub after: u32,
 }
 
 fn position(text: &str) -> Result<(u32, u64), String> {
