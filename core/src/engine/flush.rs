@@ -16,10 +16,10 @@ use alloc::vec::Vec;
 use nokv_formats::manifest::Edit;
 use nokv_formats::{Seq, TableMeta, Version};
 
+use crate::clock::Clock;
 use crate::compact::run::{self, Job, OlderTables, Stay};
 use crate::engine::background::Work;
 use crate::engine::compaction::NewTables;
-use crate::clock::Clock;
 use crate::engine::stats::FlushTimes;
 use crate::engine::{Engine, Install};
 use crate::error::Result;

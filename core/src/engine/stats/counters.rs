@@ -325,7 +325,8 @@ impl Counters {
 
     pub(super) fn values(&self) -> CounterValues {
         let families = self.families();
-        let sum = |f: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| f(s).load(Ordering::Relaxed)).sum();
+        let sum =
+            |f: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| f(s).load(Ordering::Relaxed)).sum();
         CounterValues {
             reads: families.iter().map(|(_, f)| f.reads).sum(),
             writes: families.iter().map(|(_, f)| f.writes).sum(),

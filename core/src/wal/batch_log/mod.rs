@@ -110,7 +110,8 @@ pub struct Appended {
 impl Appended {
     /// Bytes of its frames; of the last segment's alone, where it lies in several.
     pub fn bytes(&self) -> u64 {
-        let from = if self.start.segment == self.end.segment { self.start.offset } else { HEADER_BYTES as u64 };
+        let from =
+            if self.start.segment == self.end.segment { self.start.offset } else { HEADER_BYTES as u64 };
         self.end.offset.saturating_sub(from)
     }
 }
