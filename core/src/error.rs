@@ -89,6 +89,10 @@ pub enum Error {
     /// Too much is in flight; nothing was done. Wait for background work and retry.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// A key of the batch was written as often as `write_hot_key_limit` allows. Nothing was written; the key's count
+    /// falls with time.
+    #[error("a key of the batch is written too often just now")]
+    HotKeyWriteThrottle,
     /// The write may or may not survive: its sync failed. The database is read-only until it is reopened.
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(String),
@@ -113,6 +117,27 @@ pub enum Error {
     IndexMissing {
         /// The index asked for.
         index: u64,
+    },
+    /// The segment is sealed: it takes no more records.
+    #[error("segment {0} is sealed")]
+    SegmentSealed(u32),
+    /// The record does not fit what is left of the segment. It goes to the next one.
+    #[error("segment {segment} is full; {written} records of the batch were written")]
+    SegmentFull {
+        /// The segment.
+        segment: u32,
+        /// Records of the batch before this one, which were written.
+        written: usize,
+    },
+    /// The marker in a segment's header is not one that the owner of the log accepts. Nothing was changed.
+    #[error("{file} has marker {marker:#010x}: {reason}")]
+    MarkerRefused {
+        /// The segment's file.
+        file: String,
+        /// Its marker.
+        marker: u32,
+        /// What is wrong with it, in the validator's words.
+        reason: String,
     },
     /// Readers stand behind the place where the log was to be cut. Nothing was removed: move or drop them.
     #[error("{readers} readers stand behind the new end of the log, up to segment {segment}")]
@@ -170,8 +195,14 @@ impl Error {
 
     /// May the same call succeed when tried again later?
     pub const fn may_retry(&self) -> bool {
-        matches!(self, Self::Conflict | Self::Busy(_) | Self::DeadlineExceeded | Self::GcRejected)
-            || self.is_no_space()
+        matches!(
+            self,
+            Self::Conflict
+                | Self::Busy(_)
+                | Self::DeadlineExceeded
+                | Self::GcRejected
+                | Self::HotKeyWriteThrottle
+        ) || self.is_no_space()
     }
 
     /// Is it a full disk? Such a failure is clean: nothing was half done.

@@ -16,6 +16,7 @@ mod index;
 pub mod metrics;
 pub mod repair;
 mod table_writer;
+mod wal_cleaner;
 pub mod wal_tail;
 
 /// Statistics: what [`Db::stats`] gives.
@@ -32,9 +33,10 @@ pub mod stats {
 }
 
 pub use db::{
-    CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, RegionMetrics, Snapshot, StatsCollector,
-    StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot, options_page, split_internal_key,
+    CoreApi, Db, Entry, Event, EventListener, Expiry, Health, HotReport, HotRingReport, InternalEntry,
+    InternalIter, InternalKey, Iter, IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options,
+    RegionMetrics, Snapshot, StatsCollector, StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot,
+    options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;
@@ -53,3 +55,4 @@ pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
 pub use table_writer::TableWriter;
+pub use wal_cleaner::CleanerGuard;

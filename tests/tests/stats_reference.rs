@@ -120,7 +120,8 @@ fn every_name_is_there_with_what_the_workload_did() {
         wal.append_typed(RecordKind::RaftEntries, 7, b"entry", false).unwrap();
     }
     let place = wal.append_typed(RecordKind::RaftState, 7, b"state", false).unwrap();
-    let pointer = RaftPointer { group: 7, segment: place.segment, offset: place.offset, ..Default::default() };
+    let pointer =
+        RaftPointer { group: 7, segment: place.segment, offset: place.offset, ..Default::default() };
     wal.set_raft_pointer(pointer).unwrap();
     let live = db.stats();
     let json = serde_json::to_value(&live).unwrap();
@@ -155,7 +156,10 @@ fn every_name_is_there_with_what_the_workload_did() {
     assert_eq!(number("lsm.levels[].value_density"), number("lsm.value_density_max"));
     assert_eq!(at(&json, "lsm.value_density_alert"), true);
     let families = &live.lsm.column_families;
-    assert_eq!((families["default"].writes, families["default"].reads), (done.default_writes, done.default_reads));
+    assert_eq!(
+        (families["default"].writes, families["default"].reads),
+        (done.default_writes, done.default_reads)
+    );
     assert_eq!((families["lock"].writes, families["lock"].reads), (done.lock_writes, 0));
     assert_eq!(number("value_log.segments"), 1.0);
     assert_eq!(number("value_log.heads.*.Offset"), live.engine.value_log_segments[0].size_bytes as f64);

@@ -207,6 +207,21 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.clock.monotonic_ns()
     }
 
+    /// Look-ups in the filters and indexes of tables since the open.
+    pub fn lookups(&self) -> crate::table::Lookups {
+        self.shared.lookups()
+    }
+
+    /// Table files that are open now.
+    pub fn open_table_files(&self) -> usize {
+        self.shared.files().len()
+    }
+
+    /// The filters in memory.
+    pub fn filter_stats(&self) -> crate::table::FilterStats {
+        self.shared.filters().stats()
+    }
+
     /// Roughly how many file bytes the keys of `cf` in `lower..upper` take, value log included, memtables not.
     pub fn approximate_size(&self, cf: CfId, lower: &[u8], upper: Option<&[u8]>) -> u64 {
         let lower = nokv_formats::KeyRef::new(cf, lower);

@@ -27,7 +27,8 @@ use nokv_formats::walfs::{HEADER_BYTES, frame_len, segment_file_name};
 
 pub use iter::RecordIter;
 
-use super::log::{Log, LogOptions};
+use super::log::Log;
+use super::options::LogOptions;
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 use crate::vfs::{Vfs, join};
@@ -192,12 +193,11 @@ fn check_sequence(last: u64, records: &[Record<'_>]) -> Result<u64> {
         if record.id != expected {
             return Err(Error::NotSequential { expected, found: record.id });
         }
-        if record.id == u64::MAX {
-            let text = "the highest number is no record id: none could follow";
-            return Err(Error::InvalidArgument(text.to_string()));
-        }
         new_last = expected;
-        expected += 1;
+        expected = expected.checked_add(1).ok_or_else(|| {
+            let text = "the highest number is no record id: none could follow";
+            Error::InvalidArgument(text.to_string())
+        })?;
     }
     Ok(new_last)
 }

@@ -189,7 +189,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                     let mut s = LevelStats::default();
                     s.add(table.meta(), now);
                     live += table.meta().file_bytes.saturating_sub(s.dead_bytes + s.expired_bytes);
-                    live += (value_bytes(table.meta()) as f64 * (1.0 - expired_share(table.meta(), now))) as u64;
+                    live +=
+                        (value_bytes(table.meta()) as f64 * (1.0 - expired_share(table.meta(), now))) as u64;
                 }
             }
         }

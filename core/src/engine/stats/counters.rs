@@ -49,7 +49,7 @@ macro_rules! counters {
         pub(crate) struct Shared { $( pub(crate) $c: Count, )+ }
 
         impl Shared {
-            fn values(&self) -> CounterValues {
+            pub(crate) fn values(&self) -> CounterValues {
                 CounterValues { $( $c: self.$c.get(), )+ ..CounterValues::default() }
             }
         }
@@ -325,7 +325,8 @@ impl Counters {
 
     pub(super) fn values(&self) -> CounterValues {
         let families = self.families();
-        let sum = |f: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| f(s).load(Ordering::Relaxed)).sum();
+        let sum =
+            |f: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| f(s).load(Ordering::Relaxed)).sum();
         CounterValues {
             reads: families.iter().map(|(_, f)| f.reads).sum(),
             writes: families.iter().map(|(_, f)| f.writes).sum(),

@@ -546,6 +546,7 @@ fn stale_info(file: &SegmentFile) -> SegmentInfo {
         entries: 0,
         first_log_index: 0,
         created_ns: 0,
+        modified_ns: 0,
         sealed: true,
         marker: 0,
     }

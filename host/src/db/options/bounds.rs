@@ -72,6 +72,7 @@ impl Options {
         self.check_tree()?;
         self.check_hot_keys()?;
         self.check_watchdog()?;
+        super::hot::validate(self)?;
         // The engine checks what it needs; the names are its own.
         self.to_engine((), 1).validate().map_err(|error| match error {
             Error::InvalidArgument(text) => Error::InvalidArgument(our_names(&text)),

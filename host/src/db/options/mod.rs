@@ -16,7 +16,9 @@ use super::events::EventListener;
 use crate::index::MemTableEngine;
 
 mod bounds;
+mod collect;
 mod engine;
+mod hot;
 mod page;
 mod toml;
 mod value;
