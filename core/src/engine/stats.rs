@@ -122,6 +122,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 memtables.map(|m| m.memory_bytes() as u64).sum::<u64>(),
             )
         };
+        // A guard in the expression below would live to its end.
+        let snapshots = self.snapshots.lock().len() as u64;
         let c = &self.counters;
         EngineStats {
             counters: c.values(),
@@ -151,7 +153,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             cache: self.shared.cache().stats(),
             open_files: self.shared.files().len() as u64,
             table_memory_bytes: self.shared.pinned_bytes() as u64,
-            snapshots: self.snapshots.lock().len() as u64,
+            snapshots,
             retired_tables,
             retired_table_bytes,
             pins: self.pins(),
