@@ -2,7 +2,7 @@
 //!
 //! Who may call it: anyone, through [`Db::stats`]. It takes locks for moments only, and waits for no background step.
 
-use nokv_core::engine::{EngineStats, FlushStages as Stages, Stall, StageValues};
+use nokv_core::engine::{EngineStats, FlushStages as Stages, StageValues, Stall};
 use nokv_core::{MemIndex, Result, Vfs};
 
 use super::snapshot::{
@@ -147,12 +147,16 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     }
 
     fn lsm_stats(&self, e: &EngineStats) -> LsmStatsSnapshot {
-        let levels: Vec<LsmLevelStats> = e.levels.iter().zip(0..).map(|(l, level)| self.level(l, level)).collect();
+        let levels: Vec<LsmLevelStats> =
+            e.levels.iter().zip(0..).map(|(l, level)| self.level(l, level)).collect();
         let densities = levels.iter().flat_map(|l| [l.value_density, l.ingest_value_density]);
         let value_density_max = densities.fold(0.0, f64::max);
         let threshold = self.options().compaction_value_alert_threshold;
         LsmStatsSnapshot {
-            value_bytes_total: levels.iter().map(|l| l.value_bytes.saturating_add(l.ingest_value_bytes)).sum(),
+            value_bytes_total: levels
+                .iter()
+                .map(|l| l.value_bytes.saturating_add(l.ingest_value_bytes))
+                .sum(),
             value_density_max,
             value_density_alert: threshold > 0.0 && value_density_max > threshold,
             column_families: self.families(e),
@@ -203,12 +207,17 @@ impl StatsSnapshot {
             ..options.clone()
         };
         let db = Db::open_on(fs, options)?;
-        let mut stats = db.stats();
+        let stats = db.stats().of_files();
         db.close()?;
-        stats.engine.offline = true;
-        stats.engine.memory = MemorySnapshot::default();
-        stats.engine.latency.clear();
         Ok(stats)
+    }
+
+    /// Without what tells of the process that took it: for a database that was opened only to look.
+    pub(crate) fn of_files(mut self) -> Self {
+        self.engine.offline = true;
+        self.engine.memory = MemorySnapshot::default();
+        self.engine.latency.clear();
+        self
     }
 }
 
