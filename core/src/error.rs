@@ -114,6 +114,27 @@ pub enum Error {
         /// The index asked for.
         index: u64,
     },
+    /// The segment is sealed: it takes no more records.
+    #[error("segment {0} is sealed")]
+    SegmentSealed(u32),
+    /// The record does not fit what is left of the segment. It goes to the next one.
+    #[error("segment {segment} is full; {written} records of the batch were written")]
+    SegmentFull {
+        /// The segment.
+        segment: u32,
+        /// Records of the batch before this one, which were written.
+        written: usize,
+    },
+    /// The marker in a segment's header is not one that the owner of the log accepts. Nothing was changed.
+    #[error("{file} has marker {marker:#010x}: {reason}")]
+    MarkerRefused {
+        /// The segment's file.
+        file: String,
+        /// Its marker.
+        marker: u32,
+        /// What is wrong with it, in the validator's words.
+        reason: String,
+    },
     /// Readers stand behind the place where the log was to be cut. Nothing was removed: move or drop them.
     #[error("{readers} readers stand behind the new end of the log, up to segment {segment}")]
     ReadersBehind {

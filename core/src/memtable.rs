@@ -26,6 +26,8 @@ pub struct Memtable<I> {
     first_seq: Seq,
     /// The last seq it holds; set when it is sealed.
     last_seq: AtomicU64,
+    /// When it was sealed, on the monotonic clock.
+    sealed_at_ns: AtomicU64,
     /// Bytes of value-log records that its pointers name.
     live: Mutex<BTreeMap<(u16, u32), u64>>,
 }
@@ -44,6 +46,7 @@ impl<I: MemIndex> Memtable<I> {
             wal_segment,
             first_seq,
             last_seq: AtomicU64::new(0),
+            sealed_at_ns: AtomicU64::new(0),
             live: Mutex::new(BTreeMap::new()),
         }
     }
@@ -145,6 +148,15 @@ impl<I: MemIndex> Memtable<I> {
     /// No seq above `last` will come.
     pub fn seal(&self, last: Seq) {
         self.last_seq.store(last.0, Ordering::Release);
+    }
+
+    /// For statistics: it was sealed at `ns` of the monotonic clock.
+    pub(crate) fn note_sealed_at(&self, ns: u64) {
+        self.sealed_at_ns.store(ns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sealed_at_ns(&self) -> u64 {
+        self.sealed_at_ns.load(Ordering::Relaxed)
     }
 
     /// Does an entry point into this value-log segment?

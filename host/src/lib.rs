@@ -16,6 +16,7 @@ mod index;
 pub mod metrics;
 pub mod repair;
 mod table_writer;
+mod wal_cleaner;
 pub mod wal_tail;
 
 /// Statistics: what [`Db::stats`] gives.
@@ -53,3 +54,4 @@ pub use nokv_core::write::WriteBatch;
 pub use nokv_core::{Error, MemIndex, Result, Vfs};
 pub use nokv_vfs_std::StdFs;
 pub use table_writer::TableWriter;
+pub use wal_cleaner::CleanerGuard;

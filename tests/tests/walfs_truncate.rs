@@ -277,3 +277,28 @@ fn a_damaged_intention_is_told_and_changes_nothing() {
     assert!(matches!(&e, Error::Corrupt { file, .. } if file.ends_with("walfs.truncate")), "{e}");
     assert_eq!(names(&fs), before);
 }
+
+#[test]
+fn a_failure_before_the_decision_changes_nothing_and_one_behind_it_is_finished_by_the_next_open() {
+    use nokv_core::vfs::IoErrorKind;
+    use nokv_vfs_mem::{FaultFs, Op, Rule};
+    for (op, path, is_clean) in [
+        (Op::Create, "walfs.truncate", true),
+        (Op::Write, "walfs.truncate", true),
+        (Op::Sync, "walfs.truncate", true),
+        (Op::Unlink, "000000003.wal", false),
+        (Op::Unlink, "walfs.truncate", false),
+    ] {
+        let fs = FaultFs::new(MemFs::new());
+        let log = Log::open(fs.clone(), "log", options()).unwrap();
+        (1..=30).for_each(|i| _ = log.append(&payload(i), i).unwrap());
+        fs.add_rule(Rule::new(op, IoErrorKind::Other).path(path));
+        log.truncate_after(4).unwrap_err();
+        fs.clear();
+        assert_eq!(log.append(&payload(31), 31).is_ok(), is_clean, "{op:?} {path}");
+        drop(log);
+        let log = Log::open(fs.inner().clone(), "log", options()).unwrap();
+        let last = if is_clean { 31 } else { 4 };
+        assert!(indexes(&log).into_iter().eq(1..=last), "{op:?} {path}");
+    }
+}

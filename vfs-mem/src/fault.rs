@@ -169,7 +169,11 @@ struct State {
     fail_call: Option<(u64, bool, IoErrorKind)>,
     calls: u64,
     failures: u64,
+    observer: Option<Observer>,
 }
+
+/// Hears of each call before it is carried out.
+type Observer = Arc<dyn Fn(Op, &str) + Send + Sync>;
 
 impl State {
     fn judge(&mut self, op: Op, paths: [&str; 2]) -> Option<Verdict> {
@@ -199,9 +203,19 @@ pub struct FaultFs<V> {
 struct Faults(Arc<Mutex<State>>);
 
 impl Faults {
+    fn judge(&self, op: Op, paths: [&str; 2]) -> Option<Verdict> {
+        let mut state = self.0.lock();
+        let verdict = state.judge(op, paths);
+        let observer = state.observer.clone();
+        drop(state);
+        if let Some(observer) = observer {
+            observer(op, paths[0]);
+        }
+        verdict
+    }
+
     fn call<T>(&self, op: Op, paths: [&str; 2], run: impl FnOnce() -> IoResult<T>) -> IoResult<T> {
-        let verdict = self.0.lock().judge(op, paths);
-        match verdict {
+        match self.judge(op, paths) {
             None => run(),
             Some(Verdict { error, after, .. }) => {
                 if after {
@@ -240,7 +254,13 @@ impl<V: Vfs> FaultFs<V> {
         self.faults.0.lock().fail_call = Some((number, sticky, kind));
     }
 
-    /// Takes all rules back. The counts stay.
+    /// Calls `observer` with the kind and the (first) path of each call before it is carried out, with no lock
+    /// held: it may count, block, or advance a clock, which makes a slow file system. The one before is let go.
+    pub fn observe(&self, observer: impl Fn(Op, &str) + Send + Sync + 'static) {
+        self.faults.0.lock().observer = Some(Arc::new(observer));
+    }
+
+    /// Takes all rules back. The counts and the observer stay.
     pub fn clear(&self) {
         let mut state = self.faults.0.lock();
         state.rules.clear();
@@ -348,7 +368,7 @@ impl<F: VfsFile> VfsFile for FaultFile<F> {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> IoResult<()> {
-        let verdict = self.faults.0.lock().judge(Op::Write, [&self.path; 2]);
+        let verdict = self.faults.judge(Op::Write, [&self.path; 2]);
         let Some(Verdict { error, short, after }) = verdict else {
             return self.inner.write_at(bytes, offset);
         };

@@ -16,9 +16,11 @@ use alloc::vec::Vec;
 use nokv_formats::manifest::Edit;
 use nokv_formats::{Seq, TableMeta, Version};
 
+use crate::clock::Clock;
 use crate::compact::run::{self, Job, OlderTables, Stay};
 use crate::engine::background::Work;
 use crate::engine::compaction::NewTables;
+use crate::engine::stats::FlushTimes;
 use crate::engine::{Engine, Install};
 use crate::error::Result;
 use crate::index::MemIndex;
@@ -28,6 +30,26 @@ use crate::read::view::View;
 use crate::sync::{Arc, Ordering};
 use crate::table::{Compression, Table};
 use crate::vfs::Vfs;
+
+/// Times the stages of a flush.
+struct StopWatch<'c> {
+    clock: &'c dyn Clock,
+    at: u64,
+}
+
+impl<'c> StopWatch<'c> {
+    fn start(clock: &'c dyn Clock) -> Self {
+        Self { clock, at: clock.monotonic_ns() }
+    }
+
+    /// Nanoseconds since the last lap.
+    fn lap(&mut self) -> u64 {
+        let now = self.clock.monotonic_ns();
+        let ns = now.saturating_sub(self.at);
+        self.at = now;
+        ns
+    }
+}
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Claims the oldest sealed memtable, when every batch in it is whole.
@@ -50,19 +72,24 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     }
 
     pub(crate) fn run_flush(&self, memtable: &Arc<Memtable<I>>) -> Result<()> {
+        self.flush_runs.store(true, Ordering::Release);
         let result = self.flush_memtable(memtable);
+        self.flush_runs.store(false, Ordering::Release);
         self.install.lock().flushing = false;
         result
     }
 
     fn flush_memtable(&self, memtable: &Arc<Memtable<I>>) -> Result<()> {
-        let started = self.clock.monotonic_ns();
+        let mut watch = StopWatch::start(&*self.clock);
+        let wait = watch.at.saturating_sub(memtable.sealed_at_ns());
         // ORDER: values before the table that points to them.
         let segments = self.sync_values()?;
+        let value_sync = watch.lap();
         let horizon = self.horizon();
         let view = self.view();
         let ranges = memtable.ranges().unwrap_or_default();
         let tables = self.build_from_memtable(memtable, &ranges, &horizon, &view)?;
+        let build = watch.lap();
         let mut install = self.install.lock();
         let floor = self.log_floor(install.manifest.state(), self.flush_floor(Some(memtable)));
         let mut edits = Vec::new();
@@ -79,10 +106,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.install_flush(memtable, &tables);
         self.flushed_seq.fetch_max(memtable.last_seq().0, Ordering::AcqRel);
         let bytes = tables.iter().map(|t| t.file_bytes).sum();
-        self.counters.flushed(bytes, self.clock.monotonic_ns().saturating_sub(started));
+        let installed = watch.lap();
         // ORDER: segments go after the edit that says they are not needed.
         self.release_log(&install)?;
         drop(install);
+        let times = FlushTimes { wait, value_sync, build, install: installed, release: watch.lap() };
+        self.counters.flushed(bytes, times);
         self.signals.work_ready();
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, ManifestState, RaftPointer, RegionMeta};
 use crate::memtable::Memtable;
+use crate::read::scan::ScanBuffers;
 use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::table::{Table, TableShared};
@@ -66,7 +67,10 @@ pub use options::EngineOptions;
 pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
-pub use stats::{EngineStats, LevelStats};
+pub use stats::{
+    CounterValues, EngineStats, FamilyCounts, FlushStages, Latencies, Latency, LevelStats, LogStats, Pin,
+    PinOwner, PinStats, SAMPLED_ONE_IN, SegmentStats, StageValues,
+};
 pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
 pub use typed::{REWRITE_BYTES_MAX, RecordKind, TypedSection, TypedVisit, WalSegment};
 pub use watchdog::{RaftStatus, WalStatus, WatchdogOptions};
@@ -132,6 +136,11 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,
     pub(crate) counters: stats::Counters,
+    /// A flush runs: as `Install::flushing`, for statistics.
+    pub(crate) flush_runs: AtomicBool,
+    pub(crate) pins: stats::PinList<V, I>,
+    /// Room of scans that ended.
+    pub(crate) scan_buffers: Mutex<Vec<ScanBuffers>>,
     pub(crate) lock: Mutex<Option<V::Lock>>,
     pub(crate) open_report: OpenReport,
 }

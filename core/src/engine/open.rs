@@ -14,6 +14,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::names::parse_table as parse_table_name;
+use nokv_formats::walfs::Position;
 use nokv_formats::{Seq, TableId, TableMeta};
 
 use crate::clock::Clock;
@@ -48,6 +49,16 @@ pub struct OpenReport {
     pub replayed_batches: u64,
     /// Operations that went into memtables.
     pub replayed_ops: u64,
+    /// Log records that were replayed; a batch may have several.
+    pub replayed_records: u64,
+    /// Log segments that were read.
+    pub replayed_segments: u64,
+    /// Bytes of the records in them.
+    pub replayed_bytes: u64,
+    /// Where the log ended.
+    pub log_end: Position,
+    /// How long the open took, in nanoseconds.
+    pub open_ns: u64,
     /// The part of the log behind the last durable mark that was cut, if any.
     pub cut: Option<Cut>,
     /// Where a torn last edit of the manifest was cut, if any.
@@ -80,6 +91,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         environment: Environment,
     ) -> Result<Arc<Self>> {
         options.validate()?;
+        let started_ns = environment.clock.monotonic_ns();
         let lock =
             if options.read_only { None } else { Some(take_lock(&fs, dir, options.create_if_missing)?) };
         let mut report = OpenReport::default();
@@ -173,6 +185,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             table.set_level(u32::from(level));
             (level, ingest, Arc::new(table))
         }));
+        let opened_ns = environment.clock.monotonic_ns();
+        report.open_ns = opened_ns.saturating_sub(started_ns);
+        sealed.iter().for_each(|memtable| memtable.note_sealed_at(opened_ns));
         // Making the log set it.
         let wal_floor = manifest.state().wal_floor;
         let view = View {
@@ -224,6 +239,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             removing: AtomicBool::new(false),
             log_busy: AtomicBool::new(false),
             counters: stats::Counters::default(),
+            flush_runs: AtomicBool::new(false),
+            pins: stats::PinList::default(),
+            scan_buffers: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
             open_report: report,
             options,

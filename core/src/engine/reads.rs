@@ -18,6 +18,10 @@ use crate::sync::{Arc, ArcGuard, Ordering};
 use crate::table::CursorOptions;
 use crate::vfs::Vfs;
 
+/// Buffers of ended scans that are kept for the next ones, and how large one may be.
+const SCAN_BUFFERS_MAX: usize = 16;
+const SCAN_BUFFER_BYTES_MAX: usize = 64 << 10;
+
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// The current view and the highest seq that is whole in it.
     ///
@@ -42,9 +46,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     #[inline]
     pub fn get(&self, key: KeyRef<'_>, version: Version) -> Result<Option<Hit>> {
         self.check_open()?;
-        self.counters.read();
+        if self.counters.read(key.cf) {
+            return self.get_timed(key, version);
+        }
         let (view, seq) = self.pin();
         self.get_in(&view, key, Bounds { version, seq }, &|| self.now_ms())
+    }
+
+    #[cold]
+    fn get_timed(&self, key: KeyRef<'_>, version: Version) -> Result<Option<Hit>> {
+        let started = self.clock.monotonic_ns();
+        let (view, seq) = self.pin();
+        let hit = self.get_in(&view, key, Bounds { version, seq }, &|| self.now_ms());
+        self.counters.get.record(self.clock.monotonic_ns().saturating_sub(started));
+        hit
     }
 
     /// As [`Engine::get`], at a snapshot.
@@ -58,7 +73,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         version: Version,
     ) -> Result<Option<Hit>> {
         self.check_open()?;
-        self.counters.read();
+        self.counters.read(key.cf);
         let view = self.view.load();
         let bounds = Bounds { version, seq: snapshot.seq() };
         self.get_in(&view, key, bounds, &|| snapshot.time_ms())
@@ -110,7 +125,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         };
         keys.iter()
             .map(|key| {
-                self.counters.read();
+                self.counters.read(key.cf);
                 self.get_in(&view, *key, bounds, &now_ms)
             })
             .collect()
@@ -160,7 +175,28 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 (Arc::clone(&view), seq, self.now_ms())
             }
         };
-        Scan::new(view, range, seq, now_ms, options)
+        let scan = Scan::new(view, range, seq, now_ms, options)?;
+        let handed_on = self.scan_buffers.try_lock().and_then(|mut kept| kept.pop());
+        Ok(match handed_on {
+            None => scan,
+            Some(buffers) => {
+                self.counters.shared.iterators_reused.add(1);
+                scan.with_buffers(buffers)
+            }
+        })
+    }
+
+    /// A scan ends: the next one may use its room.
+    pub fn recycle(&self, scan: &mut Scan<V, I>) {
+        let buffers = scan.take_buffers();
+        let bytes = buffers.memory_bytes();
+        if bytes > 0
+            && bytes <= SCAN_BUFFER_BYTES_MAX
+            && let Some(mut kept) = self.scan_buffers.try_lock()
+            && kept.len() < SCAN_BUFFERS_MAX
+        {
+            kept.push(buffers);
+        }
     }
 
     /// Every entry of every family as it is stored, deletes and hidden ones included, in comparator order.
@@ -172,7 +208,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_open()?;
         let (view, seq) = self.pin();
         let merge = MergeCursor::new(sources(&view, options));
-        Ok(InternalScan { entries: Entries::new(merge), seq, _view: Arc::clone(&view) })
+        Ok(InternalScan { entries: Entries::new(merge), seq, view: Arc::clone(&view) })
     }
 
     /// The newest seq that touched `key` after `since`; `None` if none did.
@@ -273,10 +309,20 @@ impl<C: Cursor> Entries<C> {
 pub struct InternalScan<V: Vfs, I: MemIndex> {
     entries: Entries<SourceCursor<V, I>>,
     seq: Seq,
-    _view: Arc<View<V, I>>,
+    view: Arc<View<V, I>>,
 }
 
 impl<V: Vfs, I: MemIndex> InternalScan<V, I> {
+    /// The view it holds.
+    pub const fn view(&self) -> &Arc<View<V, I>> {
+        &self.view
+    }
+
+    /// The seq it reads at.
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
     /// To the first entry.
     ///
     /// # Errors

@@ -133,6 +133,10 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         first?
     };
     report.cut = recovery.cut;
+    report.replayed_records = recovery.records;
+    report.replayed_segments = recovery.segments;
+    report.replayed_bytes = recovery.bytes;
+    report.log_end = recovery.end;
     replay.tally = recovery.tally;
     // Groups that were removed: what they left counts for nobody.
     for (group, before) in &state.raft_removed {

@@ -1,262 +1,212 @@
 //! Counters of the engine, and the sizes that files and views tell.
+//!
+//! Who may call it: any thread, at any time. Nothing here waits for a background step: where scores need the install
+//! lock and a manifest edit is being synced under it, the running compactions are left out of account.
 
 use alloc::vec::Vec;
 
-use nokv_formats::Seq;
+use nokv_formats::walfs::{Position, parse_segment_file_name};
+use nokv_formats::{CfId, Seq};
 
-use crate::engine::Engine;
+use crate::compact::{BusySet, Scores, scores};
+use crate::engine::{Engine, WAL_DIR};
 use crate::index::MemIndex;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Arc;
+use crate::table::CacheStats;
 use crate::vfs::Vfs;
+use crate::wal::batch_log::SEGMENT_EXT;
 
-/// Threads count on lines of their own: shared counters would be the busiest lines of the engine.
-const SHARDS: usize = 16;
+mod bytes;
+mod counters;
+mod histogram;
+mod pins;
 
-#[derive(Default)]
-#[repr(align(128))]
-struct Shard {
-    reads: AtomicU64,
-    writes: AtomicU64,
-    batches: AtomicU64,
-    written_bytes: AtomicU64,
+pub use bytes::{LevelStats, SegmentStats};
+pub(crate) use counters::FlushTimes;
+pub use counters::{CounterValues, Counters, FamilyCounts, FlushStages, SAMPLED_ONE_IN, StageValues};
+pub use histogram::Latency;
+pub(crate) use pins::PinList;
+pub use pins::{Pin, PinOwner, PinStats};
+
+/// How long operations take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// Point reads; one of [`SAMPLED_ONE_IN`].
+    pub get: Latency,
+    /// Commits as the host measures them; one of [`SAMPLED_ONE_IN`].
+    pub set: Latency,
+    /// Steps of iterators as the host measures them; one of [`SAMPLED_ONE_IN`].
+    pub scan_step: Latency,
+    /// Syncs of log and value log; all.
+    pub sync: Latency,
+    /// Flushes without their wait; all.
+    pub flush: Latency,
 }
 
-/// Counters since the open.
-#[derive(Default)]
-pub struct Counters {
-    shards: [Shard; SHARDS],
-    syncs: AtomicU64,
-    flushes: AtomicU64,
-    flushed_bytes: AtomicU64,
-    flush_ns: AtomicU64,
-    compactions: AtomicU64,
-    compaction_ns: AtomicU64,
-    compaction_read_bytes: AtomicU64,
-    compaction_written_bytes: AtomicU64,
-    dropped_entries: AtomicU64,
-    background_errors: AtomicU64,
-    gc_runs: AtomicU64,
-    gc_segments: AtomicU64,
-}
-
-/// A number that differs between threads that run at once: where the stack of this call lies.
-#[inline]
-fn shard_of_thread() -> usize {
-    let here = 0u8;
-    // Stacks are at least 16 KiB apart; only the address is used.
-    ((&raw const here as usize) >> 14) % SHARDS
-}
-
-impl Counters {
-    #[inline]
-    fn shard(&self) -> &Shard {
-        &self.shards[shard_of_thread()]
-    }
-
-    #[inline]
-    pub(crate) fn read(&self) {
-        self.shard().reads.fetch_add(1, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn written(&self, ops: usize, bytes: usize) {
-        let shard = self.shard();
-        shard.writes.fetch_add(ops as u64, Ordering::Relaxed);
-        shard.batches.fetch_add(1, Ordering::Relaxed);
-        shard.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn synced(&self) {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn flushed(&self, bytes: u64, ns: u64) {
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.flush_ns.fetch_add(ns, Ordering::Relaxed);
-    }
-
-    pub(crate) fn compacted(&self, ns: u64) {
-        self.compactions.fetch_add(1, Ordering::Relaxed);
-        self.compaction_ns.fetch_add(ns, Ordering::Relaxed);
-    }
-
-    pub(crate) fn merged(&self, read: u64, written: u64, entries_in: u64, entries_out: u64) {
-        self.compaction_read_bytes.fetch_add(read, Ordering::Relaxed);
-        self.compaction_written_bytes.fetch_add(written, Ordering::Relaxed);
-        self.dropped_entries.fetch_add(entries_in.saturating_sub(entries_out), Ordering::Relaxed);
-    }
-
-    pub(crate) fn background_error(&self) {
-        self.background_errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Collections and the segments that they freed.
-    pub(crate) fn collections(&self) -> (u64, u64) {
-        (self.gc_runs.load(Ordering::Relaxed), self.gc_segments.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn collected(&self, segments: u64) {
-        self.gc_runs.fetch_add(1, Ordering::Relaxed);
-        self.gc_segments.fetch_add(segments, Ordering::Relaxed);
-    }
-}
-
-/// One level of the tree.
+/// The log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LevelStats {
-    /// Sorted tables (level 0: all tables).
-    pub tables: u64,
-    /// Their bytes.
+pub struct LogStats {
+    /// Where the next record goes.
+    pub end: Position,
+    /// Segments in files.
+    pub segments: u64,
+    /// Bytes of headers and records; of whole files when read-only.
     pub bytes: u64,
-    /// Tables of the ingest set.
-    pub ingest_tables: u64,
-    /// Their bytes.
-    pub ingest_bytes: u64,
-    /// Entries of all its tables.
-    pub entries: u64,
-    /// Value-log bytes that its tables name.
-    pub value_bytes: u64,
 }
 
 /// The engine at one moment. Counters start at 0 with each open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineStats {
-    /// Point reads.
-    pub reads: u64,
-    /// Operations written.
-    pub writes: u64,
-    /// Batches written.
-    pub batches: u64,
-    /// Encoded bytes of those batches.
-    pub written_bytes: u64,
-    /// Log syncs.
-    pub syncs: u64,
-    /// Flushes.
-    pub flushes: u64,
-    /// Table bytes that flushes wrote.
-    pub flushed_bytes: u64,
-    /// Time in flushes, in nanoseconds.
-    pub flush_ns: u64,
-    /// Compactions.
-    pub compactions: u64,
-    /// Time in compactions, in nanoseconds.
-    pub compaction_ns: u64,
-    /// Table bytes that compactions read.
-    pub compaction_read_bytes: u64,
-    /// Table bytes that compactions wrote.
-    pub compaction_written_bytes: u64,
-    /// Entries that compactions left out.
-    pub dropped_entries: u64,
-    /// Background steps that failed.
-    pub background_errors: u64,
-    /// Value-log collections.
-    pub gc_runs: u64,
-    /// Segments they freed.
-    pub gc_segments: u64,
+    /// Events since the open.
+    pub counters: CounterValues,
+    /// Operations by family, ascending.
+    pub families: Vec<(CfId, FamilyCounts)>,
+    /// The stages of flushes.
+    pub flush: FlushStages,
+    /// Is a flush running?
+    pub flush_active: bool,
+    /// Compactions, moves included.
+    pub compaction: StageValues,
+    /// How long operations take.
+    pub latencies: Latencies,
     /// The highest visible seq.
     pub published: Seq,
     /// Every logged write up to here is durable.
     pub durable: Seq,
     /// Every write up to here is in tables.
     pub flushed: Seq,
-    /// Sealed memtables that wait for their flush.
+    /// Sealed memtables that wait for their flush, or are in it.
     pub sealed_memtables: u64,
-    /// Memory of all memtables, in bytes.
+    /// Memory of all memtables, in bytes; those that only readers hold included.
     pub memtable_bytes: u64,
     /// Entries in memtables.
     pub memtable_entries: u64,
-    /// Bytes of live log segments.
-    pub wal_bytes: u64,
+    /// The log.
+    pub log: LogStats,
     /// The levels.
     pub levels: Vec<LevelStats>,
-    /// Bytes in the block cache.
-    pub cache_bytes: u64,
+    /// About how much of tables and value log would stay if nothing hidden was kept, in bytes.
+    pub live_bytes: u64,
+    /// The value log's segments.
+    pub segments: Vec<SegmentStats>,
+    /// Collected segments whose files wait for readers.
+    pub retired_segments: u64,
+    /// The block cache.
+    pub cache: CacheStats,
+    /// Open table files.
+    pub open_files: u64,
+    /// Memory of indexes, filters and range deletes of open tables, in bytes.
+    pub table_memory_bytes: u64,
     /// Open snapshots.
     pub snapshots: u64,
-    /// Retired tables that readers still hold.
+    /// Tables that left the tree and that readers still hold.
     pub retired_tables: u64,
-    /// Value-log bytes in files.
-    pub value_log_bytes: u64,
-    /// Value-log bytes that tables or memtables name.
-    pub value_log_live_bytes: u64,
-    /// Value-log segments.
-    pub value_log_segments: u64,
+    /// Their bytes.
+    pub retired_table_bytes: u64,
+    /// Open iterators and snapshots, oldest first.
+    pub pins: Vec<PinStats>,
 }
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// The engine at this moment.
     pub fn stats(&self) -> EngineStats {
-        let c = &self.counters;
-        let sum = |f: fn(&Shard) -> &AtomicU64| c.shards.iter().map(|s| f(s).load(Ordering::Relaxed)).sum();
         let view = self.view();
-        let levels: Vec<LevelStats> = view
-            .tables
-            .levels()
-            .iter()
-            .map(|level| {
-                let mut s = LevelStats::default();
-                for table in &level.tables {
-                    s.tables += 1;
-                    s.bytes += table.meta().file_bytes;
-                }
-                for table in &level.ingest {
-                    s.ingest_tables += 1;
-                    s.ingest_bytes += table.meta().file_bytes;
-                }
-                for table in level.tables.iter().chain(&level.ingest) {
-                    s.entries += table.meta().props.entries();
-                    s.value_bytes += table.meta().props.live.iter().map(|l| l.bytes).sum::<u64>();
-                }
-                s
-            })
-            .collect();
-        let cache = self.shared.cache().stats();
-        let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
-        let segments = self.vlog.segments();
-        let in_memtables: u64 = view.memtables().map(|m| m.live().values().sum::<u64>()).sum();
+        let (retired_tables, retired_table_bytes, retired_segments, retired_memtable_bytes) = {
+            let retired = self.retired.lock();
+            let held = || retired.tables.iter().filter(|t| Arc::strong_count(t) > 1);
+            let memtables = retired.memtables.iter().filter(|m| Arc::strong_count(m) > 1);
+            (
+                held().count() as u64,
+                held().map(|t| t.meta().file_bytes).sum(),
+                retired.segments.len() as u64,
+                memtables.map(|m| m.memory_bytes() as u64).sum::<u64>(),
+            )
+        };
+        let c = &self.counters;
         EngineStats {
-            reads: sum(|s| &s.reads),
-            writes: sum(|s| &s.writes),
-            batches: sum(|s| &s.batches),
-            written_bytes: sum(|s| &s.written_bytes),
-            syncs: load(&c.syncs),
-            flushes: load(&c.flushes),
-            flushed_bytes: load(&c.flushed_bytes),
-            flush_ns: load(&c.flush_ns),
-            compactions: load(&c.compactions),
-            compaction_ns: load(&c.compaction_ns),
-            compaction_read_bytes: load(&c.compaction_read_bytes),
-            compaction_written_bytes: load(&c.compaction_written_bytes),
-            dropped_entries: load(&c.dropped_entries),
-            background_errors: load(&c.background_errors),
-            gc_runs: load(&c.gc_runs),
-            gc_segments: load(&c.gc_segments),
+            counters: c.values(),
+            families: c.families(),
+            flush: c.flush_stages(),
+            flush_active: self.flush_runs.load(crate::sync::Ordering::Acquire),
+            compaction: c.compaction_stage(),
+            latencies: Latencies {
+                get: c.get.values(),
+                set: c.set.values(),
+                scan_step: c.scan_step.values(),
+                sync: c.sync.values(),
+                flush: c.flush_whole.values(),
+            },
             published: self.published(),
             durable: self.durable_seq(),
             flushed: self.flushed_seq(),
             sealed_memtables: view.sealed.len() as u64,
-            memtable_bytes: view.memtables().map(|m| m.memory_bytes() as u64).sum(),
+            memtable_bytes: view.memtables().map(|m| m.memory_bytes() as u64).sum::<u64>()
+                + retired_memtable_bytes,
             memtable_entries: view.memtables().map(|m| m.index().len() as u64).sum(),
-            wal_bytes: self.batch_log.as_ref().map_or(0, |j| j.live_bytes()),
-            cache_bytes: cache.bytes as u64,
+            log: self.log_stats(),
+            levels: self.level_stats(&view),
+            live_bytes: self.live_estimate(&view.tables),
+            segments: self.segment_stats(&view),
+            retired_segments,
+            cache: self.shared.cache().stats(),
+            open_files: self.shared.files().len() as u64,
+            table_memory_bytes: self.shared.pinned_bytes() as u64,
             snapshots: self.snapshots.lock().len() as u64,
-            retired_tables: self.retired.lock().tables.len() as u64,
-            value_log_bytes: segments.iter().map(|s| s.size).sum(),
-            value_log_live_bytes: levels.iter().map(|l| l.value_bytes).sum::<u64>() + in_memtables,
-            value_log_segments: segments.len() as u64,
-            levels,
+            retired_tables,
+            retired_table_bytes,
+            pins: self.pins(),
         }
     }
 
-    /// Hits and misses of the block cache.
-    pub fn cache_counts(&self) -> (u64, u64) {
-        let cache = self.shared.cache().stats();
-        (cache.level_0.hits + cache.deeper.hits, cache.level_0.misses + cache.deeper.misses)
+    fn log_stats(&self) -> LogStats {
+        if let Some(log) = &self.batch_log {
+            let segments = log.segments();
+            let bytes = segments.iter().map(|s| s.end).sum();
+            return LogStats { end: log.end(), segments: segments.len() as u64, bytes };
+        }
+        // Read-only: as the open found it, and what files are there now.
+        let files = self.fs.list(&self.path(WAL_DIR)).unwrap_or_default();
+        let segments = || files.iter().filter(|f| parse_segment_file_name(&f.name, SEGMENT_EXT).is_some());
+        LogStats {
+            end: self.open_report.log_end,
+            segments: segments().count() as u64,
+            bytes: segments().map(|f| f.size).sum(),
+        }
+    }
+
+    /// Scores and debt of the tree, without waiting for a manifest edit that is being made durable.
+    pub fn scores_now(&self) -> Scores {
+        let view = self.view.load();
+        match self.install.try_lock() {
+            Some(install) => scores(&view.tables, &install.busy, &self.options.pick),
+            None => scores(&view.tables, &BusySet::default(), &self.options.pick),
+        }
+    }
+
+    /// A host measured a commit; see [`Engine::times_next_write`].
+    pub fn note_write_time(&self, ns: u64) {
+        self.counters.set.record(ns);
+    }
+
+    /// Is the next commit of this thread one that the host is to measure?
+    #[inline]
+    pub fn times_next_write(&self) -> bool {
+        self.counters.times_next_write()
+    }
+
+    /// A host measured a step of an iterator.
+    pub fn note_scan_step_time(&self, ns: u64) {
+        self.counters.scan_step.record(ns);
+    }
+
+    /// The monotonic clock, in nanoseconds.
+    #[inline]
+    pub fn monotonic_ns(&self) -> u64 {
+        self.clock.monotonic_ns()
     }
 
     /// Roughly how many file bytes the keys of `cf` in `lower..upper` take, value log included, memtables not.
-    pub fn approximate_size(&self, cf: nokv_formats::CfId, lower: &[u8], upper: Option<&[u8]>) -> u64 {
+    pub fn approximate_size(&self, cf: CfId, lower: &[u8], upper: Option<&[u8]>) -> u64 {
         let lower = nokv_formats::KeyRef::new(cf, lower);
         let view = self.view();
         let mut bytes = 0;

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
 use nokv_formats::value_ptr::VALUE_PTR_BYTES;
+use nokv_formats::vlog::record_len;
 use nokv_formats::{KeyRef, Kind, Seq, Version, varint};
 
 use crate::engine::{Commit, Engine, background};
@@ -92,6 +93,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.check_separated_size(batch, threshold)?;
         let guard = self.enter_flight();
         let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
+        let mut appended_bytes = 0;
         for op in batch.iter() {
             if op.kind != Kind::Put || op.value.len() < threshold {
                 op.encode(&mut ops);
@@ -100,10 +102,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let hot = self.heat.is_hot(op.key);
             let appended = self.vlog.append(op.key.cf, op.key.user_key, op.version, op.value, hot);
             let ptr = appended.inspect_err(|error| self.poison_unless_passing(error))?;
+            appended_bytes += record_len(op.key.user_key.len(), ptr.value_len);
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
         self.tell_rotations();
-        Ok((Cow::Owned(batch.with_ops(ops)), Some(guard)))
+        let separated = batch.with_ops(ops);
+        let out_of_line = batch.bytes().saturating_sub(separated.bytes()) as u64;
+        self.counters.shared.separated_bytes.add(out_of_line);
+        self.counters.shared.value_log_bytes.add(appended_bytes);
+        Ok((Cow::Owned(separated), Some(guard)))
     }
 
     /// Marks whoever appends to the value log and publishes the pointers later, until the guard is dropped.
@@ -230,7 +237,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 }
             };
             match appended {
-                Ok(appended) => last = Some(appended),
+                Ok(appended) => {
+                    last = Some(appended);
+                    self.counters.shared.log_records.add(1);
+                    self.counters.shared.log_bytes.add(appended.bytes());
+                }
                 // A full disk is clean: nothing of this record counts, no seq was given yet.
                 Err(error) if background::is_passing(&error) && last.is_none() => return Err(error),
                 Err(error) => {
@@ -303,12 +314,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     #[inline]
     pub fn apply(&self, batch: &WriteBatch, ticket: &Ticket<I>) -> bool {
         let mut seq = ticket.first;
+        let mut tally = self.counters.tally();
         for op in batch.iter() {
+            tally.op(op.key.cf);
             ticket.memtable.apply(&op, seq);
             seq = Seq(seq.0 + 1);
         }
         debug_assert_eq!(seq.0, ticket.last.0 + 1);
-        self.counters.written(batch.len(), batch.bytes());
+        tally.done(batch.bytes());
         let moved = self.publisher.done(ticket.number, ticket.last);
         let waited_for = self.flush_waits_for.load(Ordering::SeqCst);
         if waited_for != 0
@@ -361,8 +374,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let Some(batch_log) = &self.batch_log else { return Ok(()) };
         // ORDER: values before the pointers that name them, and no claim about a pointer that was logged behind the
         // sync of the values.
+        let started = self.clock.monotonic_ns();
         let result = batch_log.sync_after(|| self.vlog.sync());
-        self.counters.synced();
+        self.counters.synced(self.clock.monotonic_ns().saturating_sub(started));
         result.map(|_| ()).map_err(|error| {
             self.poison(&error);
             Error::OutcomeUnknown(error.to_string())
@@ -392,6 +406,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Err(Error::Busy("memtables wait for their flush"));
         }
         let batch_log = self.batch_log.as_ref().ok_or(Error::Closed)?;
+        commit.active.note_sealed_at(self.clock.monotonic_ns());
         commit.active.seal(Seq(commit.next_seq.0 - 1));
         let fresh = Arc::new(Memtable::new(
             &self.options.index,

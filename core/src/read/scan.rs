@@ -99,6 +99,17 @@ pub struct ScanRange {
     pub upper: Option<KeyBuf>,
 }
 
+/// What a scan that ended hands on to another: room for keys and values.
+#[derive(Debug, Default)]
+pub struct ScanBuffers(Current);
+
+impl ScanBuffers {
+    /// Bytes of memory that it holds.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.key.user_key.capacity() + self.0.value.capacity()
+    }
+}
+
 /// The current entry of a scan.
 #[derive(Debug, Clone, Default)]
 struct Current {
@@ -148,6 +159,18 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
             spare: Current::default(),
             view,
         })
+    }
+
+    /// Uses the room of an earlier scan.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: ScanBuffers) -> Self {
+        self.spare = buffers.0;
+        self
+    }
+
+    /// Gives its room away; it stands on nothing afterwards.
+    pub fn take_buffers(&mut self) -> ScanBuffers {
+        ScanBuffers(self.current.take().unwrap_or_else(|| core::mem::take(&mut self.spare)))
     }
 
     /// The view it holds.

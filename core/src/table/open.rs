@@ -161,6 +161,11 @@ impl<V: Vfs> Table<V> {
         self.level.store(level, Ordering::Relaxed);
     }
 
+    /// The level it was last told to be on.
+    pub fn level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
     /// False if no entry of a key with this hash is in the table. A filter that cannot be read excludes
     /// nothing and is an error.
     ///

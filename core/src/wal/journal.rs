@@ -23,7 +23,8 @@ use nokv_formats::walfs::{FRAME_HEAD_BYTES, Position, frame_len, segment_file_na
 
 pub use nokv_formats::journal::{Entry, Op};
 
-use super::log::{Log, LogOptions};
+use super::log::Log;
+use super::options::LogOptions;
 use super::reader::{LogReader, Next, Record};
 use crate::error::{Error, Result};
 use crate::sync::Mutex;

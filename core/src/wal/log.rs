@@ -8,65 +8,24 @@
 //! 3. Opening for writing durably zeros what lies behind the last record before it takes new ones.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use nokv_formats::walfs::Position;
+use nokv_formats::walfs::{IndexEntry, Position};
 
 use super::append::following_index;
+use super::index::ShardedIndex;
+use super::options::LogOptions;
 use super::readers::Readers;
 use super::survey::{Damage, SegmentInfo};
 use super::tail::Tail;
-use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::vfs::Vfs;
 
 /// Name of the lock file in a log's directory.
 pub const LOCK_FILE_NAME: &str = "walfs.lock";
-
-/// What to do with damage that is more than an interrupted append, when a log is opened for writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnDamage {
-    /// Give [`Error::Corrupt`] and change nothing.
-    #[default]
-    Refuse,
-    /// Remove it and every record behind it.
-    Cut,
-}
-
-/// How to open a [`Log`].
-#[derive(Clone)]
-pub struct LogOptions {
-    /// Ending of the segment files, with its dot.
-    pub ext: String,
-    /// Size of new segments, in bytes; those that exist keep theirs.
-    pub segment_bytes: u64,
-    /// Word for the headers of new segments.
-    pub marker: u32,
-    /// What to do with damage.
-    pub on_damage: OnDamage,
-    /// Make the directory and the first segment if there is none?
-    pub create: bool,
-    /// Open for reading only?
-    pub read_only: bool,
-    /// Dates the headers; without one they say 0.
-    pub clock: Option<Arc<dyn Clock>>,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self {
-            ext: ".wal".into(),
-            segment_bytes: 16 << 20,
-            marker: 0,
-            on_damage: OnDamage::Refuse,
-            create: true,
-            read_only: false,
-            clock: None,
-        }
-    }
-}
 
 /// What opening found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,6 +46,23 @@ pub(crate) enum Mode<V: Vfs> {
 }
 
 /// A log. See the module.
+///
+/// ```
+/// use nokv_core::wal::{Log, LogOptions, Next};
+/// use nokv_core::{Result, Vfs};
+///
+/// fn copy_behind(fs: impl Vfs, index: u64) -> Result<Vec<Vec<u8>>> {
+///     let log = Log::open(fs, "wal", LogOptions::default())?;
+///     log.append(b"a record", index + 1)?;
+///     log.sync()?;
+///     let mut reader = log.reader_from(log.position_for_index(index + 1)?);
+///     let mut records = Vec::new();
+///     while let Next::Record(record) = reader.next()? {
+///         records.push(record.payload.to_vec());
+///     }
+///     Ok(records)
+/// }
+/// ```
 pub struct Log<V: Vfs> {
     pub(crate) fs: V,
     pub(crate) dir: String,
@@ -96,6 +72,27 @@ pub struct Log<V: Vfs> {
     /// The file that [`Log::read`] used last.
     pub(super) last_read: Mutex<Option<LastRead<V>>>,
     pub(super) readers: Readers,
+    pub(super) options: LogOptions,
+    /// Positions by log index; empty unless [`LogOptions::log_index`].
+    pub(super) places: ShardedIndex,
+    /// Segments up to this one are not in `places` any more.
+    pub(super) cleared_to: AtomicU32,
+    /// The index file looked into last, for lookups that `places` has no answer for.
+    pub(super) last_index: Mutex<Option<LastIndex>>,
+    pub(super) committed: Mutex<Position>,
+    /// The newest segment that the rotation hook heard of.
+    pub(super) announced: AtomicU32,
+    pub(super) rotations: AtomicU64,
+    /// Bytes appended since the last sync by count.
+    pub(super) unsynced: AtomicU64,
+    pub(super) counted_syncs: AtomicU64,
+    pub(super) queue: Mutex<BTreeSet<u32>>,
+}
+
+pub(super) struct LastIndex {
+    pub segment: u32,
+    pub epoch: u64,
+    pub entries: Arc<[IndexEntry]>,
 }
 
 pub(super) struct LastRead<V: Vfs> {
@@ -119,14 +116,28 @@ impl<V: Vfs> Log<V> {
     }
 
     pub(super) fn assemble(fs: V, dir: &str, options: LogOptions, mode: Mode<V>, report: OpenReport) -> Self {
+        let active = match &mode {
+            Mode::Writing { tail, .. } => tail.state().end().segment,
+            Mode::Reading { .. } => 0,
+        };
         Self {
             fs,
             dir: dir.to_string(),
-            ext: options.ext,
+            ext: options.ext.clone(),
             mode,
             report,
             last_read: Mutex::new(None),
             readers: Readers::default(),
+            options,
+            places: ShardedIndex::new(),
+            cleared_to: AtomicU32::new(0),
+            last_index: Mutex::new(None),
+            committed: Mutex::new(Position::NIL),
+            announced: AtomicU32::new(active),
+            rotations: AtomicU64::new(0),
+            unsynced: AtomicU64::new(0),
+            counted_syncs: AtomicU64::new(0),
+            queue: Mutex::new(BTreeSet::new()),
         }
     }
 
@@ -150,7 +161,10 @@ impl<V: Vfs> Log<V> {
         let mut state = tail.state();
         state.alive()?;
         let follows = following_index(&state);
-        tail.rotate(&mut state, follows)
+        tail.rotate(&mut state, follows)?;
+        drop(state);
+        self.announce(tail);
+        Ok(())
     }
 
     /// Makes everything appended before the call durable; gives the position up to which it is.
@@ -158,7 +172,16 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// A failed flush, after which the log is dead.
     pub fn sync(&self) -> Result<Position> {
-        self.tail()?.sync()
+        let tail = self.tail()?;
+        let was_alive = !tail.state().is_closed();
+        let end = tail.sync().inspect_err(|_| {
+            if was_alive {
+                // Readers that wait learn that it is dead now.
+                self.changed();
+            }
+        })?;
+        self.forget_sealed();
+        Ok(end)
     }
 
     /// Seals the segments that were rotated away: data durable, header, header durable, index file. The next sync
@@ -167,7 +190,9 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// As [`Log::sync`].
     pub fn seal(&self) -> Result<()> {
-        self.tail()?.seal_rotated()
+        self.tail()?.seal_rotated()?;
+        self.forget_sealed();
+        Ok(())
     }
 
     /// Makes the next segment ahead of time, so that an append need not. For a background step.
@@ -183,7 +208,9 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// As [`Log::sync`].
     pub fn close(&self) -> Result<Position> {
-        self.tail()?.close(false)
+        let closed = self.tail()?.close(false);
+        self.changed();
+        closed
     }
 
     /// Up to where the log is durable.
@@ -191,12 +218,19 @@ impl<V: Vfs> Log<V> {
         self.tail().ok().map(|tail| tail.durable())
     }
 
-    /// Removes the segments before `segment`, never the active one; gives the bytes of their files.
+    /// Removes the segments before `segment`, never the active one; gives the bytes of their files. Readers in them
+    /// read their file to its end; [`Log::clean_step`] waits for them.
     ///
     /// # Errors
     /// What the file system says.
     pub fn release_below(&self, segment: u32) -> Result<u64> {
-        self.tail()?.release_below(segment)
+        let released = self.tail()?.release_below(segment);
+        match self.index_bounds() {
+            Some((0, _)) => {}
+            Some((first, _)) => _ = self.places.delete_range(0, first - 1),
+            None => self.places.clear(),
+        }
+        released
     }
 
     /// The segments, oldest first.
@@ -205,6 +239,44 @@ impl<V: Vfs> Log<V> {
             Mode::Writing { tail, .. } => tail.state().infos().collect(),
             Mode::Reading { segments, .. } => segments.clone(),
         }
+    }
+
+    /// The segment that takes records, or the newest of a log opened for reading; `None` if that one has none.
+    pub fn current(&self) -> Option<SegmentInfo> {
+        match &self.mode {
+            Mode::Writing { tail, .. } => Some(tail.state().active.info()),
+            Mode::Reading { segments, .. } => segments.last().cloned(),
+        }
+    }
+
+    /// Was it opened for reading only?
+    pub const fn is_read_only(&self) -> bool {
+        matches!(self.mode, Mode::Reading { .. })
+    }
+
+    /// How often the log went on in a new segment since it was opened.
+    pub fn segment_rotated_count(&self) -> u64 {
+        self.rotations.load(Ordering::Relaxed)
+    }
+
+    /// How often [`LogOptions::bytes_per_sync`] caused a sync since the active segment became that.
+    pub fn bytes_per_sync_count(&self) -> u64 {
+        self.counted_syncs.load(Ordering::Relaxed)
+    }
+
+    /// Lets readers pass the records up to the one at `position`, where [`LogOptions::commit_check`] holds them. Never
+    /// moves back, except that a truncation takes it back to the last record that remains.
+    pub fn commit(&self, position: Position) {
+        {
+            let mut committed = self.committed.lock();
+            *committed = position.max(*committed);
+        }
+        self.changed();
+    }
+
+    /// The highest position given to [`Log::commit`] since the log was opened, [`Position::NIL`] if none was.
+    pub fn committed(&self) -> Position {
+        *self.committed.lock()
     }
 
     /// Numbers of the oldest and the newest segment.

@@ -7,11 +7,15 @@
 
 use alloc::vec::Vec;
 
-use super::log::{Log, Mode};
+use nokv_formats::walfs::{IndexEntry, Position};
+
+use super::index::ShardedIndex;
+use super::log::{LastIndex, Log, Mode};
 use super::survey::SegmentInfo;
+use super::tail::write_index;
 use crate::error::{Error, Result};
+use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
-use nokv_formats::walfs::Position;
 
 /// The log indexes of a segment that count: `first..=last`, never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,9 @@ impl<V: Vfs> Log<V> {
     /// [`Error::IndexMissing`] in a gap between; [`Error::Corrupt`] and what the file system says where the place
     /// must be read from the files.
     pub fn position_for_index(&self, log_index: u64) -> Result<Position> {
+        if let Some(position) = self.places.get(log_index) {
+            return Ok(position);
+        }
         let spans = self.spans();
         let Some((first, last)) = bounds_of(&spans) else {
             return Err(Error::IndexNotYet { index: log_index, last: 0 });
@@ -76,8 +83,108 @@ impl<V: Vfs> Log<V> {
         let missing = Error::IndexMissing { index: log_index };
         let span = spans.iter().find(|s| (s.first..=s.last).contains(&log_index)).ok_or(missing.clone())?;
         let ordinal = usize::try_from(log_index - span.info.first_log_index).unwrap_or(usize::MAX);
-        let places = self.places_in(&span.info)?;
+        let places = self.remembered_places(&span.info)?;
         let offset = places.get(ordinal).map(|entry| entry.offset).ok_or(missing)?;
         Ok(Position { segment: span.info.number, offset })
+    }
+
+    /// Positions by log index that are in memory: all of them, unless [`LogOptions::log_index`] is off or segments
+    /// were cleared. What is missing there is looked up in the files; what a caller puts there is believed.
+    ///
+    /// [`LogOptions::log_index`]: super::LogOptions::log_index
+    pub const fn log_index(&self) -> &ShardedIndex {
+        &self.places
+    }
+
+    /// Forgets the positions of a sealed segment, which are in its index file; false for a segment that is not
+    /// sealed, or not there.
+    pub fn clear_index(&self, segment: u32) -> bool {
+        let spans = self.spans();
+        let is_sealed = self.extent(segment).is_some_and(|info| info.sealed);
+        if let (true, Some(span)) = (is_sealed, spans.iter().find(|s| s.info.number == segment)) {
+            self.places.delete_range(span.first, span.last);
+        }
+        is_sealed
+    }
+
+    /// Bytes of memory that looking up log indexes takes.
+    pub fn index_memory_bytes(&self) -> u64 {
+        let last = self.last_index.lock().as_ref().map_or(0, |last| size_of_val(&*last.entries) as u64);
+        self.places.memory_bytes() + last
+    }
+
+    /// Forgets the segments sealed since the last time, where the options say so.
+    pub(super) fn forget_sealed(&self) {
+        if !self.options.clear_index_on_flush || !self.options.log_index {
+            return;
+        }
+        let Mode::Writing { tail, .. } = &self.mode else { return };
+        let cleared = self.cleared_to.load(Ordering::Acquire);
+        let Some(newest) = tail.state().settled.back().map(|info| info.number).filter(|n| *n > cleared)
+        else {
+            return;
+        };
+        for span in self.spans().iter().filter(|s| s.info.sealed && s.info.number > cleared) {
+            self.places.delete_range(span.first, span.last);
+        }
+        self.cleared_to.fetch_max(newest, Ordering::AcqRel);
+    }
+
+    /// Reads the positions of all records with a log index: of sealed segments from their index files, which are
+    /// made again where they cannot be trusted. The active segment was read anyway.
+    pub(super) fn load_places(&self) -> Result<()> {
+        if !self.options.log_index {
+            return Ok(());
+        }
+        let (mut batch, mut bytes) = (Vec::new(), Vec::new());
+        for span in self.spans() {
+            if span.info.sealed && self.options.clear_index_on_flush {
+                continue;
+            }
+            let trusted = if span.info.sealed { self.trusted_index(&span.info, &mut bytes) } else { None };
+            let entries = match trusted.map_or_else(|| self.scan_again(&span.info), Ok) {
+                Ok(entries) => entries,
+                // Damage is told to those who look there.
+                Err(e) if e.is_corrupt() => continue,
+                Err(e) => return Err(e),
+            };
+            batch.clear();
+            let indexes = span.info.first_log_index..;
+            batch.extend(
+                indexes
+                    .zip(entries.iter())
+                    .filter(|(index, _)| *index <= span.last)
+                    .map(|(index, e)| (index, Position { segment: span.info.number, offset: e.offset })),
+            );
+            self.places.set_batch(&batch);
+        }
+        Ok(())
+    }
+
+    /// Places by the records of a segment; a sealed one gets its index file back.
+    fn scan_again(&self, info: &SegmentInfo) -> Result<Vec<IndexEntry>> {
+        let entries = self.places_in(info)?;
+        if let (true, Mode::Writing { tail, .. }) = (info.sealed, &self.mode) {
+            // Failing to write it loses nothing.
+            let _ = write_index(&self.fs, &tail.config, info.number);
+        }
+        Ok(entries)
+    }
+
+    /// As [`Log::places_in`], remembering the last sealed segment looked into.
+    fn remembered_places(&self, info: &SegmentInfo) -> Result<Arc<[IndexEntry]>> {
+        let epoch = self.readers.epoch();
+        let mut last = self.last_index.lock();
+        if let Some(last) = last.as_ref().filter(|l| l.segment == info.number && l.epoch == epoch) {
+            return Ok(Arc::clone(&last.entries));
+        }
+        *last = None;
+        drop(last);
+        let entries: Arc<[IndexEntry]> = self.places_in(info)?.into();
+        if info.sealed {
+            let segment = info.number;
+            *self.last_index.lock() = Some(LastIndex { segment, epoch, entries: Arc::clone(&entries) });
+        }
+        Ok(entries)
     }
 }

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::walfs::{FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, SegmentHeader, segment_file_name};
 
-use super::log::{LOCK_FILE_NAME, Log, LogOptions, Mode, OnDamage, OpenReport};
+use super::log::{LOCK_FILE_NAME, Log, Mode, OpenReport};
+use super::options::{LogOptions, OnDamage, check_marker};
 use super::segment::{Segment, copy_before_write, make_dir, zero_file};
 use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, survey_segment};
 use super::tail::{Config, Rotated, Tail, remove_segment};
@@ -22,6 +23,7 @@ use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
 impl<V: Vfs> Log<V> {
     pub(super) fn open_read_only(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         let mut surveyed = survey(&fs, dir, &options.ext)?;
+        check_markers(&surveyed, &options)?;
         if let Some(truncation) = pending(&fs, dir)? {
             pretend(&mut surveyed, &truncation);
         }
@@ -37,16 +39,13 @@ impl<V: Vfs> Log<V> {
         };
         let segments = surveyed.iter().map(Surveyed::info).collect();
         let mode = Mode::Reading { segments, damage };
-        Ok(Self::assemble(fs, dir, options, mode, report))
+        let log = Self::assemble(fs, dir, options, mode, report);
+        log.load_places()?;
+        Ok(log)
     }
 
     pub(super) fn open_writing(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
-        let minimum = (HEADER_BYTES + FRAME_OVERHEAD_BYTES) as u64;
-        if options.segment_bytes < minimum || !options.segment_bytes.is_multiple_of(8) {
-            return Err(Error::InvalidArgument(
-                "a segment size must be a multiple of 8 of at least 80 bytes".into(),
-            ));
-        }
+        let config = config_of(dir, &options)?;
         if options.create {
             make_dir(&fs, dir)?;
         }
@@ -58,21 +57,14 @@ impl<V: Vfs> Log<V> {
             },
             _ => Error::io("lock", &lock_path, e),
         })?;
-        let config = Config {
-            dir: dir.to_string(),
-            ext: options.ext.clone(),
-            segment_bytes: options.segment_bytes,
-            marker: options.marker,
-            write_index: true,
-            strict_first_index: true,
-            clock: options.clock.clone(),
-        };
+        let mut surveyed = survey(&fs, dir, &options.ext)?;
+        check_markers(&surveyed, &options)?;
         if let Some(truncation) = pending(&fs, dir)? {
             // ORDER: the decision is durable before anything is removed because of it.
             fs.sync_dir(dir).at("sync_dir", dir)?;
             finish(&fs, &config, &truncation)?;
+            surveyed = survey(&fs, dir, &options.ext)?;
         }
-        let mut surveyed = survey(&fs, dir, &options.ext)?;
         let mut report = rebuild_headers(&mut surveyed, options.marker);
         let (segment, damage, behind) = match judge(&surveyed) {
             Verdict::Clean => (0, None, 0),
@@ -94,13 +86,40 @@ impl<V: Vfs> Log<V> {
         let (active, settled) = resume(&fs, &config, surveyed, options.create)?;
         let tail = Box::new(Tail::new(fs.clone(), config, active, settled));
         let mode = Mode::Writing { tail, _lock: lock };
-        Ok(Self::assemble(fs, dir, options, mode, report))
+        let log = Self::assemble(fs, dir, options, mode, report);
+        log.load_places()?;
+        Ok(log)
     }
 }
 
 fn survey<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<Surveyed>> {
     let mut buf = Vec::new();
     list_segments(fs, dir, ext)?.iter().map(|f| survey_segment(fs, f, true, &mut buf)).collect()
+}
+
+/// The part of the options that the end of a log goes by.
+pub(super) fn config_of(dir: &str, options: &LogOptions) -> Result<Config> {
+    let minimum = (HEADER_BYTES + FRAME_OVERHEAD_BYTES) as u64;
+    if options.segment_bytes < minimum || !options.segment_bytes.is_multiple_of(8) {
+        return Err(Error::InvalidArgument(
+            "a segment size must be a multiple of 8 of at least 80 bytes".into(),
+        ));
+    }
+    Ok(Config {
+        dir: dir.to_string(),
+        ext: options.ext.clone(),
+        segment_bytes: options.segment_bytes,
+        marker: options.marker,
+        write_index: true,
+        strict_first_index: true,
+        clock: options.clock.clone(),
+    })
+}
+
+fn check_markers(surveyed: &[Surveyed], options: &LogOptions) -> Result<()> {
+    let validator = options.marker_validator.as_ref();
+    let headers = surveyed.iter().filter_map(|s| Some((s, s.header.as_ref().ok()?)));
+    headers.into_iter().try_for_each(|(s, header)| check_marker(validator, &s.path, header.marker))
 }
 
 /// A torn header costs nothing: its records say where they end. Its first log index follows from the segment

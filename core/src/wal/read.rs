@@ -126,9 +126,9 @@ impl<V: Vfs> Log<V> {
         LogReader::new(self, None)
     }
 
-    /// Reads from the record at `position` on.
+    /// Reads from the record at `position` on; from the first on for [`Position::NIL`].
     pub fn reader_from(&self, position: Position) -> LogReader<'_, V> {
-        LogReader::new(self, Some(position))
+        LogReader::new(self, Some(position).filter(|position| !position.is_zero()))
     }
 
     /// Reads what follows the record at `position`.

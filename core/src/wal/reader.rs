@@ -8,11 +8,13 @@ use core::ops::Range;
 
 use nokv_formats::walfs::{Position, frame_len};
 
+use super::decoder::RecordDecoder;
 use super::log::{Log, Mode};
 use super::read::read_frame;
 use super::readers::Slot;
 use super::survey::SegmentInfo;
 use crate::error::{Error, IoContext, Result};
+use crate::sync::Arc;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// A record of a log.
@@ -51,6 +53,8 @@ pub struct LogReader<'l, V: Vfs> {
     last: Option<Position>,
     /// What is known of the segment at `at`: asked for again only at its end.
     known: Option<SegmentInfo>,
+    decoder: Option<Arc<dyn RecordDecoder>>,
+    scratch: Vec<u8>,
 }
 
 enum Place {
@@ -85,7 +89,26 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         let ordinal = if at.is_none() { Some(0) } else { None };
         let slot = log.readers.enter(at.unwrap_or(Position::NIL));
         let epoch = log.readers.epoch();
-        Self { log, slot, epoch, at, ordinal, file: None, buf: Vec::new(), last: None, known: None }
+        Self {
+            log,
+            slot,
+            epoch,
+            at,
+            ordinal,
+            file: None,
+            buf: Vec::new(),
+            last: None,
+            known: None,
+            decoder: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Hands out what `decoder` makes of the records.
+    #[must_use]
+    pub fn with_decoder(mut self, decoder: Arc<dyn RecordDecoder>) -> Self {
+        self.decoder = Some(decoder);
+        self
     }
 
     /// Position of the record read last.
@@ -96,12 +119,37 @@ impl<'l, V: Vfs> LogReader<'l, V> {
     /// The next record, or why there is none.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at damage: the reader stays there. What the file system says.
+    /// [`Error::Corrupt`] at damage, what the file system says, and what the decoder says: the reader stays there.
     #[expect(clippy::should_implement_trait, reason = "lends its buffer and can fail")]
     pub fn next(&mut self) -> Result<Next<'_>> {
+        let before = (self.at, self.ordinal, self.last);
         let Some(step) = self.step()? else { return Ok(self.nothing()) };
         let payload = self.buf.get(step.payload).unwrap_or_default();
+        let payload = match &self.decoder {
+            None => payload,
+            Some(decoder) => {
+                self.scratch.clear();
+                match decoder.decode(payload, &mut self.scratch) {
+                    Ok(decoded) => decoded,
+                    Err(e) => {
+                        // One step back never stands behind a truncation that allowed the step.
+                        self.slot.step_back(before.0.unwrap_or(step.at));
+                        (self.at, self.ordinal, self.last) = before;
+                        return Err(e);
+                    }
+                }
+            }
+        };
         Ok(Next::Record(Record { position: step.at, log_index: step.log_index, payload }))
+    }
+
+    /// Passes the next record without decoding it; gives its position, or `None` where [`LogReader::next`] would
+    /// say that there is none.
+    ///
+    /// # Errors
+    /// As [`LogReader::next`], but for the decoder.
+    pub fn seek_next(&mut self) -> Result<Option<Position>> {
+        Ok(self.step()?.map(|step| step.at))
     }
 
     fn step(&mut self) -> Result<Option<Step>> {
@@ -133,6 +181,9 @@ impl<'l, V: Vfs> LogReader<'l, V> {
                 start
             }
         };
+        if self.log.options.commit_check && at > self.log.committed() && !self.log.is_read_only() {
+            return Ok(Look::Nothing);
+        }
         let known = self.known.take().filter(|known| known.number == at.segment && at.offset < known.end);
         let place = match known {
             Some(known) => Place::In(known),

@@ -72,13 +72,18 @@ impl Readers {
         state.slots.values().map(|slot| slot.lock().segment).filter(|n| *n != 0).min()
     }
 
-    /// How many readers stand in `segment`.
-    pub fn count_in(&self, segment: u32) -> usize {
-        self.state.lock().slots.values().filter(|slot| slot.lock().segment == segment).count()
+    /// How many readers there are.
+    pub fn count(&self) -> usize {
+        self.state.lock().slots.len()
     }
 }
 
 impl Slot {
+    /// Moves the reader to a place that it was at before.
+    pub fn step_back(&self, to: Position) {
+        *self.at.lock() = to;
+    }
+
     /// Moves the reader, unless `epoch` is over: then it must look again.
     pub fn stand(&self, readers: &Readers, epoch: u64, to: Position) -> bool {
         let mut at = self.at.lock();

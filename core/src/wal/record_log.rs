@@ -27,7 +27,8 @@ use nokv_formats::walfs::{HEADER_BYTES, frame_len, segment_file_name};
 
 pub use iter::RecordIter;
 
-use super::log::{Log, LogOptions};
+use super::log::Log;
+use super::options::LogOptions;
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 use crate::vfs::{Vfs, join};

@@ -27,6 +27,8 @@ pub struct SegmentInfo {
     pub first_log_index: u64,
     /// When it was made, in nanoseconds since the Unix epoch, 0 if unknown.
     pub created_ns: u64,
+    /// When its header was written last, in nanoseconds since the Unix epoch, 0 if unknown.
+    pub modified_ns: u64,
     /// Is it sealed?
     pub sealed: bool,
     /// The owner's own word in its header.
@@ -129,6 +131,7 @@ impl Surveyed {
             entries: self.entries,
             first_log_index: header.map_or(0, |h| h.first_log_index),
             created_ns: header.map_or(0, |h| h.created_ns),
+            modified_ns: header.map_or(0, |h| h.modified_ns),
             sealed: self.is_sealed(),
             marker: header.map_or(0, |h| h.marker),
         }

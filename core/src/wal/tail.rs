@@ -77,6 +77,7 @@ impl<V: Vfs> Rotated<V> {
             entries: self.entries,
             first_log_index: header.first_log_index,
             created_ns: header.created_ns,
+            modified_ns: header.modified_ns,
             sealed: header.is_sealed(),
             marker: header.marker,
         }
@@ -508,7 +509,11 @@ pub(crate) fn write_index<V: Vfs>(fs: &V, config: &Config, number: u32) -> Resul
     read_segment(fs, &join(&config.dir, &segment_file_name(number, &config.ext)), &mut bytes)?;
     let mut index = Vec::new();
     encode_index(index_of(&bytes), &mut index);
-    let path = join(&config.dir, &index_file_name(number, &config.ext));
+    write_whole(fs, &join(&config.dir, &index_file_name(number, &config.ext)), &index)
+}
+
+/// Gives `path` the content `bytes`: temporary file, sync, rename. The name is not made durable.
+pub(crate) fn write_whole<V: Vfs>(fs: &V, path: &str, bytes: &[u8]) -> Result<()> {
     let temporary = alloc::format!("{path}.tmp");
     let file = match fs.create(&temporary) {
         Err(e) if e.kind == IoErrorKind::AlreadyExists => {
@@ -518,7 +523,12 @@ pub(crate) fn write_index<V: Vfs>(fs: &V, config: &Config, number: u32) -> Resul
         other => other,
     }
     .at("create", &temporary)?;
-    file.write_at(&index, 0).at("write", &temporary)?;
-    file.sync().at("sync", &temporary)?;
-    fs.rename(&temporary, &path).at("rename", &path)
+    let written =
+        file.write_at(bytes, 0).at("write", &temporary).and_then(|()| file.sync().at("sync", &temporary));
+    if let Err(e) = written {
+        // Best effort: the next attempt removes it otherwise.
+        let _ = fs.unlink(&temporary);
+        return Err(e);
+    }
+    fs.rename(&temporary, path).at("rename", path)
 }

@@ -20,6 +20,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use nokv_formats::walfs::{
     FLAG_ACTIVE, HEADER_BYTES, Position, Scanner, TRUNCATION_FILE_NAME, Truncation, index_file_name,
@@ -29,10 +30,10 @@ use nokv_formats::walfs::{Found, SegmentHeader};
 use super::log::Log;
 use super::open::{fresh, open_surveyed};
 use super::survey::{SegmentInfo, Surveyed, list_segments, read_segment, survey_segment};
-use super::tail::{Config, Rotated, State, Tail, remove_segment};
+use super::tail::{Config, Rotated, State, Tail, remove_segment, write_whole};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Ordering;
-use crate::vfs::{IoErrorKind, Vfs, VfsFile, join};
+use crate::vfs::{IoErrorKind, Vfs, join};
 
 impl<V: Vfs> Log<V> {
     /// Keeps what lies before and at the newest record whose log index is `log_index` or lower, and removes the
@@ -46,9 +47,10 @@ impl<V: Vfs> Log<V> {
     /// dead until it is opened again.
     pub fn truncate_after(&self, log_index: u64) -> Result<Position> {
         let tail = self.tail()?;
+        let last_kept = Cell::new(Position::NIL);
         tail.truncate(
             |state| {
-                let truncation = self.plan(state, log_index)?;
+                let truncation = self.plan(state, log_index, &last_kept)?;
                 if let Some(truncation) = &truncation {
                     // From here on a reader that moves looks again first, and then waits for the state's lock.
                     self.readers.begin_epoch();
@@ -59,12 +61,17 @@ impl<V: Vfs> Log<V> {
                 }
                 Ok(truncation)
             },
-            |end| self.forget_behind(log_index, end),
+            |end| self.forget_behind(log_index, end, last_kept.get()),
         )
     }
 
-    /// Where to cut, if anywhere.
-    fn plan(&self, state: &State<V>, log_index: u64) -> Result<Option<Truncation>> {
+    /// Where to cut, if anywhere; tells what the commit position falls back to.
+    fn plan(
+        &self,
+        state: &State<V>,
+        log_index: u64,
+        last_kept: &Cell<Position>,
+    ) -> Result<Option<Truncation>> {
         if log_index == 0 {
             return Ok(Some(Truncation::Reset));
         }
@@ -87,11 +94,17 @@ impl<V: Vfs> Log<V> {
         // An index in a gap keeps all of the segment before the gap.
         let entries = (log_index.min(span.last) - span.info.first_log_index).saturating_add(1);
         let end = self.end_of_record(&span.info, entries)?;
+        if self.committed() >= end {
+            last_kept.set(self.end_of_record(&span.info, entries - 1)?);
+        }
         Ok(Some(Truncation::Cut { end, entries }))
     }
 
     /// Where the first `entries` records of a segment end.
     fn end_of_record(&self, info: &SegmentInfo, entries: u64) -> Result<Position> {
+        if entries == 0 {
+            return Ok(Position::start_of(info.number));
+        }
         if entries == info.entries {
             return Ok(Position { segment: info.number, offset: info.end });
         }
@@ -103,9 +116,22 @@ impl<V: Vfs> Log<V> {
     }
 
     /// Drops what is remembered of records behind `end`.
-    fn forget_behind(&self, log_index: u64, end: Position) {
-        let _ = (log_index, end);
+    fn forget_behind(&self, log_index: u64, end: Position, last_kept: Position) {
+        if log_index == 0 {
+            self.places.clear();
+        } else {
+            self.places.delete_range(log_index.saturating_add(1), u64::MAX);
+        }
         *self.last_read.lock() = None;
+        *self.last_index.lock() = None;
+        self.queue.lock().retain(|segment| *segment < end.segment);
+        self.announced.store(end.segment, Ordering::Release);
+        // The segment of the cut is active again, and those behind it will be others.
+        self.cleared_to.fetch_min(end.segment.saturating_sub(1), Ordering::AcqRel);
+        let mut committed = self.committed.lock();
+        if *committed >= end {
+            *committed = last_kept;
+        }
     }
 }
 
@@ -190,26 +216,7 @@ fn check<V: Vfs>(fs: &V, config: &Config, truncation: &Truncation) -> Result<()>
 
 /// Step b.
 fn decide<V: Vfs>(fs: &V, dir: &str, truncation: &Truncation) -> Result<()> {
-    let path = join(dir, TRUNCATION_FILE_NAME);
-    let temporary = format!("{path}.tmp");
-    let file = match fs.create(&temporary) {
-        Err(e) if e.kind == IoErrorKind::AlreadyExists => {
-            fs.unlink(&temporary).at("unlink", &temporary)?;
-            fs.create(&temporary)
-        }
-        other => other,
-    }
-    .at("create", &temporary)?;
-    let written = file
-        .write_at(&truncation.to_bytes(), 0)
-        .at("write", &temporary)
-        .and_then(|()| file.sync().at("sync", &temporary));
-    if let Err(e) = written {
-        // Best effort: the next attempt removes it otherwise.
-        let _ = fs.unlink(&temporary);
-        return Err(e);
-    }
-    fs.rename(&temporary, &path).at("rename", &path)?;
+    write_whole(fs, &join(dir, TRUNCATION_FILE_NAME), &truncation.to_bytes())?;
     fs.sync_dir(dir).at("sync_dir", dir)
 }
 

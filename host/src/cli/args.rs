@@ -6,10 +6,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::inspect::{RemoteArgs, StatsArgs};
+use super::service::ServiceArgs;
+use super::top::TopArgs;
+use super::workload::WorkloadArgs;
+
 /// An embedded key-value database.
 ///
-/// Every command but those of `wal` works on the database in the directory given with --workdir. The first `set` or
-/// `import` makes it. One process at a time may have it open for writing.
+/// Commands but those of `wal` work on the database in the directory given with --workdir; the first `set` or `import` makes it. One
+/// process at a time may have it open. Beside that process, `stats`, `manifest`, `vlog` and `regions` still read the
+/// files; `stats`, `top`, `hot` and `pins` ask the process itself with --expvar.
 #[derive(Debug, Parser)]
 #[command(name = "nokv", version, max_term_width = 100)]
 #[command(
@@ -60,25 +66,73 @@ Examples:
     /// Print records in key order, as lines of TSV or, with --json, as lines of JSON
     Scan(Scan),
 
-    /// Print counters, sizes and the state of background work
-    Stats,
+    /// Print statistics: of a running process with --expvar, or what the files tell
+    ///
+    /// The files do not tell what happened: counters and times are 0 then. `entries` counts versions, hidden ones
+    /// included. The names are those of the JSON; docs/stats.md defines each. Works beside a running process.
+    #[command(after_help = "\
+Examples:
+  nokv stats --workdir db
+  nokv stats --expvar 9090 --json | jq .compaction")]
+    Stats(StatsArgs),
 
     /// Print the files that make up the database: tables by level, log floor, value-log heads
+    ///
+    /// Works beside a running process.
     Manifest,
 
     /// Print the segments of the value log with their live and dead bytes
+    ///
+    /// Works beside a running process.
     Vlog,
+
+    /// Print the regions that the store holds; a database without a cluster has none
+    ///
+    /// Works beside a running process.
+    Regions,
+
+    /// Print the keys that are read and written most in a running process
+    #[command(after_help = "\
+Example:
+  nokv hot --expvar 9090")]
+    Hot(RemoteArgs),
+
+    /// Print which snapshots and iterators of a running process keep old files and entries from going
+    #[command(after_help = "\
+Example:
+  nokv pins --expvar http://127.0.0.1:9090")]
+    Pins(RemoteArgs),
+
+    /// Watch a running process: rates, levels, cache hits, stalls and hot keys; q quits
+    ///
+    /// With --workdir in place of --expvar the files are read again and again: levels and sizes, and no rates.
+    #[command(after_help = "\
+Examples:
+  nokv top --expvar 9090
+  nokv top --expvar http://127.0.0.1:9090 --interval 5s
+  nokv top --expvar 9090 --once > screen.txt")]
+    Top(TopArgs),
+
+    /// Run a mixed workload of reads, writes, deletes and scans, and say how fast it went
+    ///
+    /// Makes the database if it is missing. All keys start with "workload-"; others are left alone. The same seed
+    /// gives the same operations.
+    #[command(after_help = "\
+Examples:
+  nokv workload --workdir load --ops 1000000 --metrics-addr 9090
+  nokv workload --workdir load --ops 100000 --mix read=95,write=5 --keys 1000000 --value-bytes 1000")]
+    Workload(WorkloadArgs),
 
     /// Look into log directories
     #[command(subcommand)]
     Wal(Wal),
 
     /// Merge everything now and give space of deleted and overwritten data back
-    Compact,
+    Compact(Compact),
 
     /// Verify every checksum and invariant; exit code 1 if there is damage
     ///
-    /// Writes nothing.
+    /// Writes nothing, and says so when the end of the log is not whole and the next open will cut it.
     Check,
 
     /// Show what it takes to open a damaged database again, and what is lost by it
@@ -126,6 +180,18 @@ pub struct Import {
     /// Input file, - for standard input. Gzip is unpacked.
     #[arg(default_value = "-")]
     pub file: PathBuf,
+
+    /// Metrics and log.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+/// `nokv compact`.
+#[derive(Debug, Args)]
+pub struct Compact {
+    /// Metrics and log.
+    #[command(flatten)]
+    pub service: ServiceArgs,
 }
 
 /// `nokv export`.

@@ -1,20 +1,20 @@
 //! Joins the commands to the database handle, on the system's files.
 //!
-//! 1. What only looks opens read-only: it writes nothing and takes no lock, so it also works beside a process that
-//!    has the database open. It sees that process's database at some moment; files that go away meanwhile end the
-//!    command with an error, which then names the process.
+//! 1. What only reads opens read-only: it writes nothing and takes no lock. Records are read only where no process
+//!    has the database open. [`Backend::look`] works beside one: it sees that process's files at some moment, and
+//!    begins again when they change under it.
 //! 2. Every error becomes one line: what, where, and what to do next.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nokv_core::engine::table_name;
 use nokv_core::formats::vlog::SEGMENT_HEADER_BYTES;
 use nokv_core::manifest::probe;
-use nokv_core::vfs::{IoErrorKind, Vfs};
+use nokv_core::vfs::{IoErrorKind, Vfs, join};
 use nokv_core::vlog::segment_path;
-use nokv_core::wal::{self, EndState};
+use nokv_core::wal::{self, Cut, EndState};
 use nokv_vfs_std::StdFs;
 use serde_json::{Value as Json, json};
 
@@ -23,10 +23,15 @@ use super::store::{
     Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, Visit, WalEnd,
     WalRecord, Walk,
 };
-use crate::{CfId, Db, Error, IterOptions, Options, Seq, WriteBatch, WriteOptions, repair};
+use crate::metrics::{self, MetricsOptions, MetricsServer, ServeError};
+use crate::{CfId, Db, Error, IterOptions, OpenReport, Options, Seq, WriteBatch, WriteOptions, repair};
 
 /// `nokv compact` collects value-log segments with at least this share of dead bytes.
 const COMPACT_DISCARD_RATIO: f64 = 0.1;
+/// How often a look begins again beside a process that changes files.
+const LOOKS_MAX: u32 = 20;
+/// The pause before the second look.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How often a bar moves while another thread works.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -69,23 +74,41 @@ fn not_a_database(dir: &str) -> Option<Failure> {
         .then(|| Failure::new("the directory holds other files and no database", dir, next))
 }
 
-/// The process that has the database open, as its lock file says.
-fn in_use_by(dir: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(Path::new(dir).join("LOCK")).ok()?;
-    let pid: u32 = text.trim().parse().ok()?;
-    // A process that died leaves its number.
-    let died = Path::new("/proc/self").exists() && !Path::new("/proc").join(pid.to_string()).exists();
-    (!died && pid != std::process::id()).then_some(pid)
+/// The complaint about a process that has the database open, if there is one.
+fn in_use(dir: &str) -> Option<Error> {
+    let path = join(dir, "LOCK");
+    match StdFs::new().probe_lock(&path) {
+        Err(error) if error.kind == IoErrorKind::WouldBlock => {
+            let pid = u32::try_from(error.code).ok().filter(|pid| *pid != 0);
+            Some(Error::Locked { file: path, pid })
+        }
+        // What else keeps us from the lock file, the next step meets too.
+        _ => None,
+    }
+}
+
+/// What a process that has the database open changes while it works: names, lengths and times of the files at the
+/// top.
+fn stamp(dir: &str) -> Vec<(std::ffi::OsString, u64, Option<SystemTime>)> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let of = |entry: std::fs::DirEntry| {
+        let meta = entry.metadata().ok()?;
+        Some((entry.file_name(), meta.len(), meta.modified().ok()))
+    };
+    let mut stamp: Vec<_> = entries.flatten().filter_map(of).collect();
+    stamp.sort();
+    stamp
 }
 
 /// Says what went wrong in the database in `dir`, where, and what to do next.
 pub(super) fn failure(dir: &str, error: &Error) -> Failure {
-    let beside = |next: &str| match in_use_by(dir) {
-        Some(pid) => format!(
-            "process {pid} has the database open, and what it changes meanwhile can look like this: run the \
-             command again, or when it has ended; else {next}"
+    let beside = |next: &str| match in_use(dir) {
+        Some(Error::Locked { pid, .. }) => format!(
+            "{} has the database open, and what it changes meanwhile can look like this: run the command again, or \
+             when it has ended; else {next}",
+            holder(pid)
         ),
-        None => next.to_owned(),
+        _ => next.to_owned(),
     };
     match error {
         Error::Io { op, file, source } => {
@@ -112,13 +135,11 @@ pub(super) fn failure(dir: &str, error: &Error) -> Failure {
             Failure::new(format!("the file needs {what}, which this build does not have"), file.clone(), next)
         }
         Error::Locked { file, pid } => {
-            let (who, next) = match pid {
-                Some(pid) => {
-                    (format!("process {pid}"), format!("wait until it ends, or stop it (kill {pid})"))
-                }
-                None => ("another process".to_owned(), "wait until it ends, or stop it".to_owned()),
-            };
-            Failure::new(format!("{who} has the database open"), file.clone(), next)
+            let kill = pid.map_or_else(String::new, |pid| format!(" (kill {pid})"));
+            let next = format!(
+                "wait until it ends, or stop it{kill}; stats, manifest, vlog and regions work beside it"
+            );
+            Failure::new(format!("{} has the database open", holder(*pid)), file.clone(), next)
         }
         Error::ReadOnly(_) | Error::OutcomeUnknown(_) => {
             Failure::new(error.to_string(), dir, "mend the cause, then run the command again")
@@ -129,6 +150,31 @@ pub(super) fn failure(dir: &str, error: &Error) -> Failure {
         other if other.may_retry() => Failure::new(other.to_string(), dir, "run the command again"),
         other => Failure::new(other.to_string(), dir, ""),
     }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// What an open found at the ends of log and manifest, where they were not whole.
+fn notes_of(dir: &str, report: &OpenReport, read_only: bool) -> Vec<String> {
+    let done = if read_only { "the next open for writing removes them" } else { "they were removed" };
+    let mut notes = Vec::new();
+    if let Some(cut) = &report.cut {
+        let Cut { at, bytes, records, .. } = cut;
+        notes.push(format!(
+            "the last writes before an unclean stop are not whole: {dir}/wal segment {} offset {}: {bytes} bytes and \
+             {records} whole records behind the last synced write are left out; {done}",
+            at.segment, at.offset
+        ));
+    }
+    if let Some(at) = report.manifest_torn_at {
+        notes.push(format!(
+            "the last change of the manifest before an unclean stop is not whole: {dir} manifest byte {at}: it is \
+             left out"
+        ));
+    }
+    notes
 }
 
 fn open_read_only(dir: &str) -> std::result::Result<Db, Error> {
@@ -148,7 +194,12 @@ impl Backend for Files {
         if !there && access != Access::Create {
             return Err(no_database(dir));
         }
-        let db = if access == Access::Read {
+        if access == Access::Read
+            && let Some(locked) = in_use(dir)
+        {
+            return Err(failure(dir, &locked));
+        }
+        let db = if matches!(access, Access::Read | Access::Look) {
             open_read_only(dir)
         } else {
             let mut options = Options::new(dir);
@@ -160,11 +211,32 @@ impl Backend for Files {
         Ok(FileStore { db: db.map_err(|e| failure(dir, &e))?, dir: dir.to_owned() })
     }
 
+    fn look(&self, dir: &Path, ask: &dyn Fn(&FileStore) -> Result<Json>) -> Result<Json> {
+        let name = text_of(dir)?;
+        let mut looks = 1;
+        loop {
+            let before = stamp(name);
+            let answer = self.open(dir, Access::Look).and_then(|store| {
+                let value = ask(&store)?;
+                store.close()?;
+                Ok(value)
+            });
+            let is_changing = || in_use(name).is_some() || stamp(name) != before;
+            if answer.is_ok() || looks >= LOOKS_MAX || !is_changing() {
+                return answer;
+            }
+            // Each time longer: the process may be in the middle of a burst.
+            std::thread::sleep(LOOK_AGAIN * looks);
+            looks += 1;
+        }
+    }
+
     fn check(&self, dir: &Path, progress: &Progress) -> Result<CheckReport> {
         let dir = text_of(dir)?;
         let mut summary = json!({});
-        if let Some(pid) = in_use_by(dir) {
-            summary["in_use_by_process"] = pid.into();
+        let mut notes = Vec::new();
+        if let Some(locked) = in_use(dir) {
+            return Err(failure(dir, &locked));
         }
         let opened = match probe(&StdFs::new(), dir) {
             Ok(false) => return Err(no_database(dir)),
@@ -173,6 +245,7 @@ impl Backend for Files {
         };
         let report = opened.and_then(|db| {
             let total = db.stats().table_bytes();
+            notes = notes_of(dir, db.engine().open_report(), true);
             let mut done = 0;
             let report = db.engine().check(&mut |bytes| {
                 done += bytes;
@@ -196,7 +269,7 @@ impl Backend for Files {
             }
             Err(error) => return Err(failure(dir, &error)),
         };
-        Ok(CheckReport { damage: problems.iter().map(|e| finding(dir, e)).collect(), summary })
+        Ok(CheckReport { damage: problems.iter().map(|e| finding(dir, e)).collect(), summary, notes })
     }
 
     fn repair(&self, dir: &Path, apply: bool, _: &Progress) -> Result<RepairReport> {
@@ -209,6 +282,13 @@ impl Backend for Files {
         }
         let plan = repair::plan(&fs, dir).map_err(|e| failure(dir, &e))?;
         let applied = apply && !plan.is_empty();
+        let notes = if plan.is_empty() {
+            // What an open does by itself is no step of the plan.
+            let opened = open_read_only(dir).map_err(|e| failure(dir, &e))?;
+            notes_of(dir, opened.engine().open_report(), true)
+        } else {
+            Vec::new()
+        };
         if applied {
             repair::apply(&fs, dir, &plan).map_err(|e| failure(dir, &e))?;
         }
@@ -217,7 +297,7 @@ impl Backend for Files {
             what: s.what.clone(),
             lost: s.lost.clone(),
         };
-        Ok(RepairReport { steps: plan.steps.iter().map(step).collect(), applied })
+        Ok(RepairReport { steps: plan.steps.iter().map(step).collect(), applied, notes })
     }
 
     fn wal_dump(
@@ -318,6 +398,14 @@ impl Store for FileStore {
         self.synced(|batch| batch.delete(CfId::DEFAULT, key))
     }
 
+    fn remove(&self, key: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        batch.delete(CfId::DEFAULT, key).map_err(|e| self.fail(&e))?;
+        let unsynced = WriteOptions { sync: Some(false), ..WriteOptions::default() };
+        self.db.write(batch, &unsynced).map_err(|e| self.fail(&e))?;
+        Ok(())
+    }
+
     fn write(&self, pairs: &mut dyn Iterator<Item = (&[u8], &[u8])>) -> Result<()> {
         let mut batch = WriteBatch::new();
         for (key, value) in pairs {
@@ -363,19 +451,50 @@ impl Store for FileStore {
     }
 
     fn stats(&self) -> Result<Json> {
-        let as_json = |value: serde_json::Result<Json>| {
-            value.map_err(|e| Failure::new(format!("statistics cannot be shown ({e})"), &self.dir, ""))
-        };
-        let mut stats = as_json(serde_json::to_value(self.db.stats()))?;
-        let mut health = as_json(serde_json::to_value(self.db.health()))?;
-        // The handle of this command does not write; that says nothing about the database.
-        if let Some(health) = health.as_object_mut()
-            && self.db.options().read_only
-        {
-            health.remove("writable");
-        }
-        stats["health"] = health;
-        Ok(stats)
+        serde_json::to_value(self.db.stats())
+            .map_err(|e| Failure::new(format!("statistics cannot be shown ({e})"), &self.dir, ""))
+    }
+
+    fn regions(&self) -> Result<Json> {
+        let regions: Vec<Json> = self
+            .db
+            .engine()
+            .regions()
+            .iter()
+            .map(|region| {
+                let peers: Vec<Json> = region
+                    .peers
+                    .iter()
+                    .map(|peer| json!({"store_id": peer.store_id, "peer_id": peer.peer_id}))
+                    .collect();
+                json!({
+                    "id": region.id,
+                    "state": format!("{:?}", region.state).to_lowercase(),
+                    "start_key": region.start_key.escape_ascii().to_string(),
+                    "end_key": region.end_key.escape_ascii().to_string(),
+                    "epoch": {"version": region.epoch.version, "conf_version": region.epoch.conf_version},
+                    "peers": peers,
+                })
+            })
+            .collect();
+        Ok(json!({ "regions": regions }))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        notes_of(&self.dir, self.db.engine().open_report(), self.db.options().read_only)
+    }
+
+    fn serve(&self, addr: &str, options: MetricsOptions) -> Result<MetricsServer> {
+        metrics::serve_with(&self.db, addr, options).map_err(|error| {
+            let next = match &error {
+                ServeError::NotLoopback(_) => {
+                    "use 127.0.0.1, or add --metrics-allow-remote: there is no password"
+                }
+                ServeError::Listen { .. } => "use another port; 0 takes a free one",
+                _ => "use HOST:PORT, or PORT for 127.0.0.1",
+            };
+            Failure::new(error.to_string(), "--metrics-addr", next)
+        })
     }
 
     fn manifest(&self) -> Result<Json> {

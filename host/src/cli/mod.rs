@@ -8,15 +8,23 @@
 pub mod args;
 pub mod db;
 pub mod import;
+pub mod inspect;
 pub mod output;
+pub mod page;
 pub mod progress;
 pub mod records;
+pub mod remote;
+pub mod screen;
+pub mod service;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod top;
+pub mod units;
 mod wal;
+pub mod workload;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -90,12 +98,18 @@ struct Session<'a, B> {
 
 impl<B: Backend> Session<'_, B> {
     fn run(&mut self, workdir: Option<&Path>, command: &Command) -> Result<()> {
-        if let Command::Wal(command) = command {
-            return self.wal(command);
+        match command {
+            Command::Wal(command) => self.wal(command),
+            Command::Stats(args) => self.stats(workdir, args),
+            Command::Hot(args) => self.hot(workdir, args),
+            Command::Pins(args) => self.pins(workdir, args),
+            Command::Top(args) => self.top(workdir, args),
+            command => self.run_in(self.named(workdir)?, command),
         }
-        let dir = workdir.ok_or_else(|| {
-            Failure::new("no database is named", "command line", "say where it is with --workdir DIR")
-        })?;
+    }
+
+    /// Commands that need a directory.
+    fn run_in(&mut self, dir: &Path, command: &Command) -> Result<()> {
         match command {
             Command::Import(args) => self.import(dir, args),
             Command::Export(args) => {
@@ -110,27 +124,23 @@ impl<B: Backend> Session<'_, B> {
             Command::Get(args) => self.get(dir, args),
             Command::Set(args) => {
                 let (key, value) = (bytes_of(&args.key, args.escaped)?, bytes_of(&args.value, args.escaped)?);
-                let store = self.backend.open(dir, Access::Create)?;
+                let store = self.open(dir, Access::Create)?;
                 store.set(&key, &value)?;
                 store.close()
             }
             Command::Del(args) => {
                 let key = bytes_of(&args.key, args.escaped)?;
-                let store = self.backend.open(dir, Access::Write)?;
+                let store = self.open(dir, Access::Write)?;
                 store.del(&key)?;
                 store.close()
             }
-            Command::Stats => self.inspect(dir, B::Store::stats),
             Command::Manifest => self.inspect(dir, B::Store::manifest),
             Command::Vlog => self.inspect(dir, B::Store::vlog),
-            Command::Compact => {
-                let store = self.backend.open(dir, Access::Write)?;
-                let summary = store.compact(&Progress::on_stderr("compact", Unit::Bytes))?;
-                store.close()?;
-                self.answer(&summary)
-            }
+            Command::Regions => self.inspect(dir, B::Store::regions),
+            Command::Workload(args) => self.workload(dir, args),
+            Command::Compact(args) => self.compact(dir, args),
             Command::Checkpoint(args) => {
-                let store = self.backend.open(dir, Access::Write)?;
+                let store = self.open(dir, Access::Write)?;
                 let summary = store.checkpoint(&args.to, &Progress::on_stderr("checkpoint", Unit::Bytes))?;
                 store.close()?;
                 self.answer(&summary)
@@ -140,10 +150,50 @@ impl<B: Backend> Session<'_, B> {
                 let progress = Progress::on_stderr("repair", Unit::Steps);
                 let report = self.backend.repair(dir, args.apply, &progress)?;
                 drop(progress);
-                output::repair(self.out, &report, self.json).map_err(|e| Failure::output(&e))
+                output::repair(self.out, &report, self.json).map_err(|e| Failure::output(&e))?;
+                self.notes(&report.notes)
             }
-            Command::Wal(_) => Ok(()),
+            // They need none: see `run`.
+            Command::Wal(_) | Command::Stats(_) | Command::Hot(_) | Command::Pins(_) | Command::Top(_) => {
+                Ok(())
+            }
         }
+    }
+
+    /// The directory that was given.
+    fn named<'p>(&self, workdir: Option<&'p Path>) -> Result<&'p Path> {
+        workdir.ok_or_else(|| {
+            Failure::new("no database is named", "command line", "say where it is with --workdir DIR")
+        })
+    }
+
+    /// Opens for writing, and tells what the open changed.
+    fn open(&mut self, dir: &Path, access: Access) -> Result<B::Store> {
+        let store = self.backend.open(dir, access)?;
+        self.notes(&store.notes())?;
+        Ok(store)
+    }
+
+    fn notes(&mut self, notes: &[String]) -> Result<()> {
+        notes.iter().try_for_each(|note| self.note(note))
+    }
+
+    /// Says something that is no error. What was printed before goes first.
+    fn note(&mut self, note: &str) -> Result<()> {
+        self.out.flush().map_err(|e| Failure::output(&e))?;
+        // A note that cannot be shown is no reason to fail.
+        let _ = writeln!(self.err, "nokv: note: {note}");
+        Ok(())
+    }
+
+    fn compact(&mut self, dir: &Path, args: &args::Compact) -> Result<()> {
+        args.service.start_log()?;
+        let store = self.open(dir, Access::Write)?;
+        let server = self.serve(&store, &args.service)?;
+        let summary = store.compact(&Progress::on_stderr("compact", Unit::Bytes))?;
+        drop(server);
+        store.close()?;
+        self.answer(&summary)
     }
 
     fn writer(&self, json: bool) -> Box<dyn RecordWriter> {
@@ -154,23 +204,19 @@ impl<B: Backend> Session<'_, B> {
         output::answer(self.out, value, self.json).map_err(|e| Failure::output(&e))
     }
 
-    fn inspect(&mut self, dir: &Path, ask: fn(&B::Store) -> Result<serde_json::Value>) -> Result<()> {
-        let store = self.backend.open(dir, Access::Read)?;
-        let value = ask(&store)?;
-        store.close()?;
-        self.answer(&value)
-    }
-
     fn import(&mut self, dir: &Path, args: &args::Import) -> Result<()> {
         // The input first: a name that is wrong must not leave an empty database.
         let source = Source::open(&args.file)?;
         let (name, total, read) = (source.name.clone(), source.bytes_total, source.bytes_read());
         let mut reader = import::reader(args, source)?;
-        let store = self.backend.open(dir, Access::Create)?;
+        args.service.start_log()?;
+        let store = self.open(dir, Access::Create)?;
+        let server = self.serve(&store, &args.service)?;
         let progress = Progress::on_stderr("import", Unit::Bytes);
         let mut tick = |progress: &Progress| progress.at(read.get(), total);
         let result = import::run(&store, &mut *reader, &name, &progress, &mut tick);
         drop(progress);
+        drop(server);
         let report = match result {
             Ok(report) => report,
             Err(failure) => {
@@ -246,6 +292,7 @@ impl<B: Backend> Session<'_, B> {
         let report = self.backend.check(dir, &progress)?;
         drop(progress);
         output::check(self.out, &report, self.json).map_err(|e| Failure::output(&e))?;
+        self.notes(&report.notes)?;
         if report.damage.is_empty() {
             return Ok(());
         }

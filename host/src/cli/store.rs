@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::progress::Progress;
+use crate::metrics::{MetricsOptions, MetricsServer};
 
 /// Result of every step of a command.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -94,7 +95,10 @@ impl std::error::Error for Failure {}
 /// What a command is about to do with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reads only: nothing in the directory changes, and a missing database is an error.
+    /// Looks: as `Read`, and also beside a process that has the database open, which may change it meanwhile.
+    Look,
+    /// Reads only: nothing in the directory changes. A missing database is an error, and so is a process that has
+    /// it open.
     Read,
     /// Writes to a database that is there.
     Write,
@@ -124,6 +128,18 @@ pub trait Backend {
     /// # Errors
     /// No database there, damage, or another process holds it.
     fn open(&self, dir: &Path, access: Access) -> Result<Self::Store>;
+
+    /// Asks the database in `dir` something, also beside a process that has it open: when that one changes files
+    /// meanwhile, asks again.
+    ///
+    /// # Errors
+    /// As [`Backend::open`], and what `ask` gave.
+    fn look(&self, dir: &Path, ask: &dyn Fn(&Self::Store) -> Result<Json>) -> Result<Json> {
+        let store = self.open(dir, Access::Look)?;
+        let value = ask(&store)?;
+        store.close()?;
+        Ok(value)
+    }
 
     /// Verifies every checksum and invariant and lists all damage. Writes nothing.
     ///
@@ -168,6 +184,12 @@ pub trait Store {
     /// # Errors
     /// As [`Store::set`].
     fn del(&self, key: &[u8]) -> Result<()>;
+
+    /// Deletes `key`, unsynced as [`Store::write`].
+    ///
+    /// # Errors
+    /// As [`Store::set`].
+    fn remove(&self, key: &[u8]) -> Result<()>;
 
     /// Writes all pairs in their order, the later of two equal keys winning, whole or not at all, unsynced. A
     /// pair that is larger than a batch may be comes alone.
@@ -223,6 +245,23 @@ pub trait Store {
     /// Damage or I/O.
     fn vlog(&self) -> Result<Json>;
 
+    /// The regions that the store holds.
+    ///
+    /// # Errors
+    /// Damage or I/O.
+    fn regions(&self) -> Result<Json>;
+
+    /// What the open found that people should know, such as a log whose end was cut; one note each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Serves metrics until the guard is dropped.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    fn serve(&self, addr: &str, options: MetricsOptions) -> Result<MetricsServer>;
+
     /// Flushes and merges everything into as few levels as possible; gives a summary.
     ///
     /// # Errors
@@ -260,6 +299,8 @@ pub struct CheckReport {
     pub damage: Vec<Finding>,
     /// What was looked at: files, entries, bytes.
     pub summary: Json,
+    /// What is no damage and people should know.
+    pub notes: Vec<String>,
 }
 
 /// One step of a repair.
@@ -280,6 +321,8 @@ pub struct RepairReport {
     pub steps: Vec<RepairStep>,
     /// Were they done?
     pub applied: bool,
+    /// What is no damage and people should know.
+    pub notes: Vec<String>,
 }
 
 /// One record of a walfs directory.

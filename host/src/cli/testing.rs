@@ -12,6 +12,7 @@ use super::store::{
     Access, Backend, CheckReport, Failure, Finding, RepairReport, RepairStep, Result, Store, Visit, WalEnd,
     WalRecord, Walk,
 };
+use crate::metrics::{MetricsOptions, MetricsServer};
 
 #[derive(Debug, Default)]
 struct State {
@@ -60,6 +61,10 @@ impl Store for MapStore {
     fn del(&self, key: &[u8]) -> Result<()> {
         self.0.borrow_mut().map.remove(key);
         Ok(())
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<()> {
+        self.del(key)
     }
 
     fn write(&self, pairs: &mut dyn Iterator<Item = (&[u8], &[u8])>) -> Result<()> {
@@ -113,6 +118,14 @@ impl Store for MapStore {
         Ok(serde_json::json!({"segments": []}))
     }
 
+    fn regions(&self) -> Result<Json> {
+        Ok(serde_json::json!({"regions": []}))
+    }
+
+    fn serve(&self, addr: &str, _: MetricsOptions) -> Result<MetricsServer> {
+        Err(Failure::new("a map serves nothing", addr, ""))
+    }
+
     fn compact(&self, progress: &Progress) -> Result<Json> {
         progress.at(1, Some(1));
         Ok(serde_json::json!({"written_bytes": 2048}))
@@ -155,12 +168,13 @@ impl Backend for MapBackend {
     fn check(&self, dir: &Path, _: &Progress) -> Result<CheckReport> {
         let finding = Finding { file: "1.sst".into(), offset: 9, what: "bad checksum".into() };
         let damage = if dir == Path::new("bad") { vec![finding] } else { vec![] };
-        Ok(CheckReport { damage, summary: serde_json::json!({"files": 1}) })
+        let notes = if dir == Path::new("torn") { vec!["a torn tail".to_owned()] } else { vec![] };
+        Ok(CheckReport { damage, summary: serde_json::json!({"files": 1}), notes })
     }
 
     fn repair(&self, _: &Path, apply: bool, _: &Progress) -> Result<RepairReport> {
         let step = RepairStep { file: "1.sst".into(), what: "leave it out".into(), lost: "3 keys".into() };
-        Ok(RepairReport { steps: vec![step], applied: apply })
+        Ok(RepairReport { steps: vec![step], applied: apply, notes: vec![] })
     }
 
     fn wal_dump(

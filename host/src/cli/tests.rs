@@ -152,7 +152,11 @@ fn inspection_in_text_and_json() {
     let db = MapBackend::default();
     ok(&db, &["set", "--workdir", "d", "k", "v"]);
     assert_eq!(ok(&db, &["stats", "--workdir", "d", "--json"]), "{\"keys\":1}\n");
-    assert_eq!(ok(&db, &["stats", "--workdir", "d"]), "keys  1\n");
+    assert_eq!(
+        ok(&db, &["stats", "--workdir", "d"]),
+        "d (files only: what counts events is 0)\n\n  keys                                1\n"
+    );
+    assert_eq!(ok(&db, &["regions", "--workdir", "d", "--json"]), "{\"regions\":[]}\n");
     assert_eq!(ok(&db, &["manifest", "--workdir", "d"]), "levels:\n  level  tables\n  0      1\n");
     assert_eq!(ok(&db, &["vlog", "--workdir", "d"]), "segments  none\n");
     assert_eq!(ok(&db, &["compact", "--workdir", "d"]), "written_bytes  2.0 KiB (2048)\n");
@@ -164,6 +168,62 @@ fn inspection_in_text_and_json() {
     );
     assert!(ok(&db, &["repair", "--workdir", "d", "--apply"]).ends_with("\ndone\n"));
     assert!(ok(&db, &["repair", "--workdir", "d", "--json"]).contains("\"applied\":false"));
+}
+
+#[test]
+fn what_a_running_process_tells_needs_its_address() {
+    let db = MapBackend::default();
+    ok(&db, &["set", "--workdir", "d", "k", "v"]);
+    for command in ["hot", "pins"] {
+        let refused = nokv(&db, &[command, "--workdir", "d"]);
+        assert_eq!((refused.exit.code(), refused.out.as_str()), (2, ""));
+        assert!(
+            refused.err.contains("in memory and not in files: d: ask the running process with --expvar"),
+            "{}",
+            refused.err
+        );
+        assert_eq!(nokv(&db, &[command]).exit.code(), 2);
+        assert_eq!(nokv(&db, &[command, "--expvar", "https://h:1"]).exit.code(), 2);
+    }
+    for command in ["stats", "top"] {
+        let both = nokv(&db, &[command, "--workdir", "d", "--expvar", "1"]);
+        assert_eq!(both.exit.code(), 2, "{}", both.out);
+        assert_eq!(nokv(&db, &[command]).exit.code(), 2);
+    }
+}
+
+#[test]
+fn a_workload_is_the_same_for_the_same_seed() {
+    let db = MapBackend::default();
+    let run = |dir: &str, seed: &str| {
+        let args = ["workload", "--workdir", dir, "--ops", "2000", "--keys", "300", "--seed", seed, "--json"];
+        let mut report: serde_json::Value = serde_json::from_str(&ok(&db, &args)).expect("one line of JSON");
+        let counts = report.as_object_mut().expect("an object");
+        counts.retain(|name, _| !name.contains("second"));
+        (report, db.store(dir).pairs())
+    };
+    let first = run("one", "7");
+    assert!(first == run("two", "7"));
+    assert!(first != run("three", "8"));
+    let (report, pairs) = first;
+    let count = |name: &str| report[name].as_u64().expect("a count");
+    assert_eq!(count("reads") + count("writes") + count("deletes") + count("scans"), 2000);
+    assert!(count("reads_found") > 0 && count("scanned_records") > 0, "{report}");
+    assert!(
+        !pairs.is_empty()
+            && pairs.iter().all(|(key, value)| key.starts_with(b"workload-") && value.len() == 100)
+    );
+    assert!(db.store("one").is_synced());
+    assert_eq!(nokv(&db, &["workload", "--workdir", "d", "--ops", "1", "--mix", "jump=1"]).exit.code(), 2);
+    assert_eq!(nokv(&db, &["workload", "--workdir", "d", "--ops", "1", "--log", "loud"]).exit.code(), 2);
+}
+
+#[test]
+fn a_torn_tail_is_a_note_of_check() {
+    let db = MapBackend::default();
+    let torn = nokv(&db, &["check", "--workdir", "torn"]);
+    assert_eq!((torn.exit.code(), torn.out.as_str()), (0, "files  1\nno damage\n"));
+    assert_eq!(torn.err, "nokv: note: a torn tail\n");
 }
 
 #[test]

@@ -56,14 +56,6 @@ impl<B: Backend> Session<'_, B> {
         }
     }
 
-    /// Says something that is no error. What was printed before goes first.
-    fn note(&mut self, note: &str) -> Result<()> {
-        self.out.flush().map_err(|e| Failure::output(&e))?;
-        // A note that cannot be shown is no reason to fail.
-        let _ = writeln!(self.err, "nokv: note: {note}");
-        Ok(())
-    }
-
     fn wal_dump(&mut self, log: &WalDir) -> Result<()> {
         let mut hex = String::new();
         let end = self.backend.wal_dump(&log.dir, &log.ext, &mut |record| {

@@ -1,6 +1,6 @@
 //! Iterators of the handle.
 
-use nokv_core::engine::{Engine, InternalScan};
+use nokv_core::engine::{Engine, InternalScan, Pin, PinOwner, SAMPLED_ONE_IN};
 use nokv_core::formats::{CfId, EntryRef, KeyRef, Kind, Seq, Version};
 use nokv_core::read::point::Value;
 use nokv_core::read::scan::Scan;
@@ -43,16 +43,34 @@ pub struct Iter<V: Vfs, I: MemIndex> {
     reverse: bool,
     /// The Rust iterator has not yet been started.
     fresh: bool,
+    /// Steps so far: one of so many is timed.
+    steps: u64,
+    _pin: Pin<V, I>,
+}
+
+impl<V: Vfs, I: MemIndex> Drop for Iter<V, I> {
+    fn drop(&mut self) {
+        self.engine.recycle(&mut self.scan);
+    }
 }
 
 impl<V: Vfs, I: MemIndex> Iter<V, I> {
-    pub(crate) const fn new(
-        engine: Arc<Engine<V, I>>,
-        scan: Scan<V, I>,
-        key_only: bool,
-        reverse: bool,
-    ) -> Self {
-        Self { engine, scan, key_only, reverse, fresh: true }
+    pub(crate) fn new(engine: Arc<Engine<V, I>>, scan: Scan<V, I>, key_only: bool, reverse: bool) -> Self {
+        let pin = engine.pin_view(PinOwner::Iterator, scan.view().clone(), scan.seq());
+        Self { engine, scan, key_only, reverse, fresh: true, steps: 0, _pin: pin }
+    }
+
+    #[inline]
+    fn step(&mut self, step: fn(&mut Scan<V, I>) -> Result<()>) -> Result<()> {
+        let is_timed = self.steps.is_multiple_of(SAMPLED_ONE_IN);
+        self.steps = self.steps.wrapping_add(1);
+        if !is_timed {
+            return step(&mut self.scan);
+        }
+        let started = self.engine.monotonic_ns();
+        let result = step(&mut self.scan);
+        self.engine.note_scan_step_time(self.engine.monotonic_ns().saturating_sub(started));
+        result
     }
 
     /// To the first key, or to the last one of a reverse iterator.
@@ -84,7 +102,7 @@ impl<V: Vfs, I: MemIndex> Iter<V, I> {
     /// # Errors
     /// Damage of what had to be read.
     pub fn next_entry(&mut self) -> Result<()> {
-        self.scan.next()
+        self.step(Scan::next)
     }
 
     /// To the previous key in key order.
@@ -92,7 +110,7 @@ impl<V: Vfs, I: MemIndex> Iter<V, I> {
     /// # Errors
     /// Damage of what had to be read.
     pub fn prev_entry(&mut self) -> Result<()> {
-        self.scan.prev()
+        self.step(Scan::prev)
     }
 
     /// The key it stands on.
@@ -139,8 +157,8 @@ impl<V: Vfs, I: MemIndex> Iterator for Iter<V, I> {
     fn next(&mut self) -> Option<Self::Item> {
         let moved = match (self.fresh, self.reverse) {
             (true, _) => self.rewind(),
-            (false, false) => self.scan.next(),
-            (false, true) => self.scan.prev(),
+            (false, false) => self.step(Scan::next),
+            (false, true) => self.step(Scan::prev),
         };
         if let Err(error) = moved {
             return Some(Err(error));
@@ -172,11 +190,13 @@ pub struct InternalEntry {
 pub struct InternalIter<V: Vfs, I: MemIndex> {
     scan: InternalScan<V, I>,
     fresh: bool,
+    _pin: Pin<V, I>,
 }
 
 impl<V: Vfs, I: MemIndex> InternalIter<V, I> {
-    pub(crate) const fn new(scan: InternalScan<V, I>) -> Self {
-        Self { scan, fresh: true }
+    pub(crate) fn new(engine: &Arc<Engine<V, I>>, scan: InternalScan<V, I>) -> Self {
+        let pin = engine.pin_view(PinOwner::InternalIterator, scan.view().clone(), scan.seq());
+        Self { scan, fresh: true, _pin: pin }
     }
 }
 

@@ -128,6 +128,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// [`crate::Error::Closed`].
     pub fn internal_iter(&self) -> Result<InternalIter<V, I>> {
         self.check(CfId::DEFAULT)?;
-        Ok(InternalIter::new(self.inner.engine.internal_scan(CursorOptions::COMPACTION)?))
+        let engine = &self.inner.engine;
+        Ok(InternalIter::new(engine, engine.internal_scan(CursorOptions::COMPACTION)?))
     }
 }

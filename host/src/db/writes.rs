@@ -158,7 +158,14 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        inner.queue.commit(&target, batch, options, Ask { sync, scale: 1 })
+        let ask = Ask { sync, scale: 1 };
+        if !inner.engine.times_next_write() {
+            return inner.queue.commit(&target, batch, options, ask);
+        }
+        let started = inner.engine.monotonic_ns();
+        let result = inner.queue.commit(&target, batch, options, ask);
+        inner.engine.note_write_time(inner.engine.monotonic_ns().saturating_sub(started));
+        result
     }
 
     /// The write path at this moment.

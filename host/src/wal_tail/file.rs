@@ -84,7 +84,7 @@ impl<V: Vfs> FileTail<V> {
     fn skip_to(&mut self, after: Position) -> Result<()> {
         let none = || Error::InvalidArgument(format!("no record starts at {after}"));
         self.at = Position::start_of(after.segment);
-        if !self.open_segment()? {
+        if after.offset < self.at.offset || !self.open_segment()? {
             return Err(none());
         }
         while self.at.offset <= after.offset {
@@ -222,7 +222,11 @@ impl<V: Vfs> FileTail<V> {
         let path = join(&self.dir, &segment_file_name(next, &self.ext));
         let file = match self.fs.open(&path, OpenMode::Read) {
             Ok(file) => file,
-            Err(e) if e.kind == IoErrorKind::NotFound => return Ok(Progress::Growing),
+            // This one and the next were removed: what is open is read to its end.
+            Err(e) if e.kind == IoErrorKind::NotFound => {
+                let later = self.numbers()?.into_iter().any(|n| n > next);
+                return Ok(if later { Progress::Done { sealed_end: None } } else { Progress::Growing });
+            }
             Err(e) => return Err(Error::io("open", path, e)),
         };
         Ok(match look_at(&file, &path, HEADER_BYTES as u64, &mut self.buf)? {

@@ -134,3 +134,49 @@ fn a_hot_key_that_is_not_text_is_given_as_hexadecimal() {
     assert_eq!(serde_json::from_value::<HotKeyStat>(json).unwrap(), text);
     assert!(serde_json::from_str::<HotKeyStat>(r#"{"key_hex": "f"}"#).is_err());
 }
+
+/// A snapshot in which nothing is empty below `engine` either.
+fn full_with_engine() -> StatsSnapshot {
+    let mut full = full();
+    let binary = HotKeyStat { key: vec![0xff], count: 1 };
+    for keys in [&mut full.hot.read_keys, &mut full.hot.write_keys, &mut full.engine.value_log_hot.keys] {
+        keys.push(HotKeyStat { key: b"key".to_vec(), count: 1 });
+        keys.push(binary.clone());
+    }
+    full.engine.value_log_hot.ring = Some(RingSnapshot::default());
+    full.engine.levels.push(Default::default());
+    full.engine.value_log_segments.push(Default::default());
+    full.engine.pins.list.push(Default::default());
+    full.engine.latency.insert("get".to_string(), Default::default());
+    full.engine.memory.consumers.insert("memtables".to_string(), Default::default());
+    full
+}
+
+const PAGE: &str = include_str!("../../../docs/stats.md");
+
+#[test]
+fn every_number_is_defined_in_the_docs() {
+    let mut names = paths(&serde_json::to_value(full_with_engine()).unwrap());
+    names.remove("engine.counters");
+    let db = Db::open_on(MemFs::new(), Options::new("db")).unwrap();
+    let live = db.stats();
+    names.extend(live.engine.counters.keys().map(|name| format!("engine.counters.{name}")));
+    names.extend(live.engine.latency.keys().cloned());
+    names.extend(live.engine.memory.consumers.keys().cloned());
+    assert!(names.len() > 300, "{}", names.len());
+    let missing: Vec<_> = names.iter().filter(|name| !PAGE.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/stats.md: {missing:#?}");
+}
+
+#[test]
+fn the_docs_define_nothing_that_is_not_there() {
+    let mut names = paths(&serde_json::to_value(full_with_engine()).unwrap());
+    names.insert("redis.commands_per_operation".to_string());
+    let db = Db::open_on(MemFs::new(), Options::new("db")).unwrap();
+    names.extend(db.stats().engine.counters.keys().map(|name| format!("engine.counters.{name}")));
+    let defined = PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    // Rows of five cells define numbers.
+    let defined = defined.filter(|(_, rest)| rest.matches(" | ").count() == 4).map(|(name, _)| name);
+    let unknown: Vec<_> = defined.filter(|name| !names.contains(*name)).collect();
+    assert!(unknown.is_empty(), "not in the statistics: {unknown:#?}");
+}

@@ -101,3 +101,24 @@ fn short_writes_and_late_failures() {
     assert!(fs.rename("a", "b").is_err());
     assert_eq!(fs.inner().contents("b").unwrap(), b"abcde", "it was done all the same");
 }
+
+#[test]
+fn an_observer_hears_of_each_call_before_it_is_carried_out() {
+    let fs = FaultFs::new(MemFs::new());
+    let heard = alloc::sync::Arc::new(nokv_core::sync::Mutex::new(alloc::vec::Vec::new()));
+    let (told, seen) = (heard.clone(), fs.clone());
+    fs.observe(move |op, path| {
+        // No lock is held: the file system may be used.
+        let is_there = seen.inner().size("a").is_ok();
+        told.lock().push((op, alloc::string::String::from(path), is_there));
+    });
+    let file = fs.create("a").unwrap();
+    file.write_at(b"x", 0).unwrap();
+    fs.rename("a", "b").unwrap();
+    let expected = [(Op::Create, "a", false), (Op::Write, "a", true), (Op::Rename, "a", true)];
+    let heard: alloc::vec::Vec<_> = heard.lock().clone();
+    assert_eq!(heard.len(), expected.len());
+    for ((op, path, there), expected) in heard.iter().zip(expected) {
+        assert_eq!((*op, path.as_str(), *there), expected);
+    }
+}

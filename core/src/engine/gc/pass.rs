@@ -51,7 +51,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let segment_bytes = self.options.value_log_segment_bytes;
         let stats = self.collectable_segments();
         let log_bytes: u64 = stats.iter().map(|s| s.bytes).sum();
-        if flush_first(self.values_hidden_by_memtable(log_bytes), log_bytes, options.discard_ratio, segment_bytes) {
+        if flush_first(
+            self.values_hidden_by_memtable(log_bytes),
+            log_bytes,
+            options.discard_ratio,
+            segment_bytes,
+        ) {
             match self.rotate_memtable() {
                 Ok(()) | Err(Error::Busy(_)) => self.signals.work_ready(),
                 Err(error) => return Err(error),

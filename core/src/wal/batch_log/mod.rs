@@ -106,6 +106,15 @@ pub struct Appended {
     pub segment: u32,
 }
 
+impl Appended {
+    /// Bytes of its frames; of the last segment's alone, where it lies in several.
+    pub fn bytes(&self) -> u64 {
+        let from =
+            if self.start.segment == self.end.segment { self.start.offset } else { HEADER_BYTES as u64 };
+        self.end.offset.saturating_sub(from)
+    }
+}
+
 /// A batch, as recovery gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLogRecord<'a> {

@@ -70,6 +70,10 @@ pub struct RecoveryReport {
     pub batches: u64,
     /// Their records.
     pub records: u64,
+    /// Segments that were read.
+    pub segments: u64,
+    /// Bytes of the records in them.
+    pub bytes: u64,
     /// Behind the last complete batch.
     pub end: Position,
     /// How far the log is proved to have been durable.
@@ -368,6 +372,8 @@ fn walk<V: Vfs>(
             let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |i| i as u64 + 1);
             cut_bytes = cut_bytes.saturating_add(used.saturating_sub(s.end));
         }
+        walk.report.segments += 1;
+        walk.report.bytes += s.end.saturating_sub(HEADER_BYTES as u64);
         segments.push(s);
     }
     // Bytes of an incomplete batch at the end of the chain.
@@ -540,6 +546,7 @@ fn stale_info(file: &SegmentFile) -> SegmentInfo {
         entries: 0,
         first_log_index: 0,
         created_ns: 0,
+        modified_ns: 0,
         sealed: true,
         marker: 0,
     }

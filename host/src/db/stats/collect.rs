@@ -1,104 +1,268 @@
-//! Fills a snapshot from the engine and the host.
+//! Fills a snapshot: one function for each object of it.
+//!
+//! Who may call it: anyone, through [`Db::stats`]. It takes locks for moments only, and waits for no background step.
 
-use nokv_core::engine::{EngineStats, Stall};
-use nokv_core::{MemIndex, Vfs};
+use nokv_core::engine::{EngineStats, FlushStages as Stages, StageValues, Stall};
+use nokv_core::{MemIndex, Result, Vfs};
 
-use super::snapshot::{FlushStatsSnapshot, LsmLevelStats, StatsSnapshot};
-use super::{CompactionStatsSnapshot, LsmStatsSnapshot};
-use crate::db::Db;
+use super::snapshot::{
+    CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, FlushStatsSnapshot, LsmLevelStats,
+    LsmStatsSnapshot, RaftStatsSnapshot, RecordCounts, StatsSnapshot, ValueLogGcSnapshot, ValueLogHead,
+    ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
+};
+use super::{HotStatsSnapshot, MemorySnapshot};
+use crate::db::{Db, Options};
 
 /// Numbers of the original are signed: what is larger than they can say is the largest.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn ms(ns: u64) -> f64 {
+pub(super) fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
 /// `part / of`, and 0 where there is nothing.
-fn ratio(part: f64, of: f64) -> f64 {
-    if of > 0.0 { part / of } else { 0.0 }
+pub(super) fn ratio(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
 impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The database at this moment.
     pub fn stats(&self) -> StatsSnapshot {
-        let engine = self.engine();
-        let e = engine.stats();
-        let mut s = StatsSnapshot {
+        let e = self.engine().stats();
+        let write = self.write_stats();
+        StatsSnapshot {
             entries: signed(e.levels.iter().map(|l| l.entries).sum::<u64>() + e.memtable_entries),
             flush: flush(&e),
-            compaction: self.compaction(&e),
-            lsm: lsm(&e),
+            compaction: self.compaction_stats(&e),
+            value_log: self.value_log_stats(&e),
+            wal: self.wal_stats(&e),
+            raft: self.raft_stats(),
+            region: self.inner.stats.regions.read().as_ref().map(|r| r.counts()).unwrap_or_default(),
+            hot: self.hot_stats_snapshot(),
+            cache: cache(&e),
+            lsm: self.lsm_stats(&e),
+            engine: self.engine_section(&e, &write),
+            write,
             ..StatsSnapshot::default()
-        };
-        s.value_log.segments = signed(e.value_log_segments);
-        s.value_log.gc.gc_runs = e.gc_runs;
-        s.value_log.gc.segments_removed = e.gc_segments;
-        s.write.throttle_active = engine.stall() != Stall::None;
-        s.write.batches_total = signed(e.batches);
-        s.write.avg_batch_entries = ratio(e.writes as f64, e.batches as f64);
-        s.write.avg_batch_bytes = ratio(e.written_bytes as f64, e.batches as f64);
-        if let Some(regions) = &*self.inner.stats.regions.read() {
-            s.region = regions.counts();
         }
-        s.engine.space.value_log_bytes = e.value_log_bytes;
-        let counters = &mut s.engine.counters;
-        for (name, value) in [
-            ("reads", e.reads),
-            ("writes", e.writes),
-            ("flushes", e.flushes),
-            ("compactions", e.compactions),
-            ("compaction_read_bytes", e.compaction_read_bytes),
-            ("dropped_entries", e.dropped_entries),
-            ("gc_segments", e.gc_segments),
-        ] {
-            counters.insert(name.to_string(), value);
-        }
-        s
     }
 
-    fn compaction(&self, e: &EngineStats) -> CompactionStatsSnapshot {
-        let scores = self.engine().scores();
+    fn write_stats(&self) -> WriteStatsSnapshot {
+        let queue = self.write_snapshot();
+        WriteStatsSnapshot {
+            queue_depth: signed(queue.queue_depth),
+            queue_entries: signed(queue.queue_entries),
+            queue_bytes: signed(queue.queue_bytes),
+            avg_batch_entries: queue.record_entries_mean(),
+            avg_batch_bytes: queue.record_bytes_mean(),
+            avg_request_wait_ms: queue.wait_ms_mean(),
+            avg_value_log_ms: queue.value_log_ms_mean(),
+            avg_apply_ms: queue.apply_ms_mean(),
+            batches_total: signed(queue.records),
+            throttle_active: self.engine().stall() != Stall::None,
+            hot_key_limited: 0,
+        }
+    }
+
+    fn compaction_stats(&self, e: &EngineStats) -> CompactionStatsSnapshot {
+        let scores = self.engine().scores_now();
         let all = || scores.level.iter().chain(&scores.ingest).copied();
         CompactionStatsSnapshot {
-            backlog: all().filter(|score| *score >= 1000).count() as i64,
+            backlog: signed(all().filter(|score| *score >= 1000).count() as u64),
             max_score: all().max().unwrap_or(0) as f64 / 1000.0,
-            runs: e.compactions,
+            last_duration_ms: ms(e.compaction.last_ns),
+            max_duration_ms: ms(e.compaction.max_ns),
+            runs: e.counters.compactions,
             value_weight: self.options().compaction_value_weight,
             ..CompactionStatsSnapshot::default()
         }
     }
-}
 
-fn flush(e: &EngineStats) -> FlushStatsSnapshot {
-    FlushStatsSnapshot {
-        pending: signed(e.sealed_memtables),
-        completed: signed(e.flushes),
-        build_ms: ratio(ms(e.flush_ns), e.flushes as f64),
-        ..FlushStatsSnapshot::default()
+    fn value_log_stats(&self, e: &EngineStats) -> ValueLogStatsSnapshot {
+        let ratio_min = self.options().value_log_gc_discard_ratio;
+        let is_worth = |s: &&nokv_core::engine::SegmentStats| {
+            let records = s.live_bytes + s.expired_bytes + s.pinned_bytes + s.dead_bytes;
+            !s.head && records > 0 && ratio(s.dead_bytes, records) >= ratio_min
+        };
+        let head = |s: &nokv_core::engine::SegmentStats| {
+            let head = ValueLogHead { len: 0, offset: s.size, fid: s.segment };
+            (u32::from(s.bucket), head)
+        };
+        ValueLogStatsSnapshot {
+            segments: signed(e.segments.len() as u64),
+            pending_deletes: signed(e.retired_segments),
+            discard_queue: signed(e.segments.iter().filter(is_worth).count() as u64),
+            heads: e.segments.iter().filter(|s| s.head).map(head).collect(),
+            gc: ValueLogGcSnapshot {
+                gc_runs: e.counters.gc_runs,
+                segments_removed: e.counters.gc_segments,
+                ..ValueLogGcSnapshot::default()
+            },
+        }
     }
-}
 
-fn lsm(e: &EngineStats) -> LsmStatsSnapshot {
-    let levels: Vec<LsmLevelStats> = e
-        .levels
-        .iter()
-        .enumerate()
-        .map(|(level, l)| LsmLevelStats {
-            level: level as i64,
+    fn wal_stats(&self, e: &EngineStats) -> WalStatsSnapshot {
+        let status = self.wal_status();
+        let counts = status.record_counts;
+        WalStatsSnapshot {
+            active_segment: i64::from(e.log.end.segment),
+            segment_count: signed(e.log.segments),
+            active_size: signed(e.log.end.offset),
+            segments_removed: status.segments_removed,
+            record_counts: RecordCounts {
+                entries: counts.entries,
+                raft_entries: counts.raft_entries,
+                raft_states: counts.raft_states,
+                raft_snapshots: counts.raft_snapshots,
+                other: counts.other,
+            },
+            segments_with_raft_records: signed(status.segments_with_raft_records),
+            removable_raft_segments: signed(status.removable_raft_segments),
+            typed_record_ratio: status.typed_record_ratio,
+            typed_record_warning: status.typed_record_warning,
+            typed_record_reason: status.typed_record_reason,
+            auto_gc_runs: status.auto_gc_runs,
+            auto_gc_removed: status.auto_gc_removed,
+            auto_gc_last_unix: signed(status.auto_gc_last_unix),
+        }
+    }
+
+    fn raft_stats(&self) -> RaftStatsSnapshot {
+        let status = self.engine().raft_status();
+        RaftStatsSnapshot {
+            group_count: signed(status.group_count),
+            lagging_groups: signed(status.lagging_groups),
+            min_log_segment: status.min_log_segment,
+            max_log_segment: status.max_log_segment,
+            max_lag_segments: signed(status.max_lag_segments),
+            lag_warn_threshold: signed(status.lag_warn_threshold),
+            lag_warning: status.lag_warning,
+        }
+    }
+
+    fn hot_stats_snapshot(&self) -> HotStatsSnapshot {
+        HotStatsSnapshot::default()
+    }
+
+    fn lsm_stats(&self, e: &EngineStats) -> LsmStatsSnapshot {
+        let levels: Vec<LsmLevelStats> =
+            e.levels.iter().zip(0..).map(|(l, level)| self.level(l, level)).collect();
+        let densities = levels.iter().flat_map(|l| [l.value_density, l.ingest_value_density]);
+        let value_density_max = densities.fold(0.0, f64::max);
+        let threshold = self.options().compaction_value_alert_threshold;
+        LsmStatsSnapshot {
+            value_bytes_total: levels
+                .iter()
+                .map(|l| l.value_bytes.saturating_add(l.ingest_value_bytes))
+                .sum(),
+            value_density_max,
+            value_density_alert: threshold > 0.0 && value_density_max > threshold,
+            column_families: self.families(e),
+            levels,
+        }
+    }
+
+    fn level(&self, l: &nokv_core::engine::LevelStats, level: i64) -> LsmLevelStats {
+        LsmLevelStats {
+            level,
             table_count: signed(l.tables),
             size_bytes: signed(l.bytes),
             value_bytes: signed(l.value_bytes),
+            stale_bytes: signed(l.dead_bytes + l.expired_bytes),
             ingest_tables: signed(l.ingest_tables),
             ingest_size_bytes: signed(l.ingest_bytes),
+            ingest_value_bytes: signed(l.ingest_value_bytes),
+            value_density: ratio(l.value_bytes, l.value_bytes + l.bytes),
+            ingest_value_density: ratio(l.ingest_value_bytes, l.ingest_value_bytes + l.ingest_bytes),
             ..LsmLevelStats::default()
-        })
-        .collect();
-    LsmStatsSnapshot {
-        value_bytes_total: levels.iter().map(|l| l.value_bytes).sum(),
-        levels,
-        ..Default::default()
+        }
+    }
+
+    /// Every family that lives; what was counted for dropped ones is gone.
+    fn families(&self, e: &EngineStats) -> std::collections::BTreeMap<String, ColumnFamilySnapshot> {
+        let counts = |id| e.families.iter().find(|(cf, _)| *cf == id).map(|(_, c)| *c).unwrap_or_default();
+        let row = |(name, id)| {
+            let counts = counts(id);
+            (name, ColumnFamilySnapshot { writes: counts.writes, reads: counts.reads })
+        };
+        self.cfs().into_iter().map(row).collect()
+    }
+}
+
+impl StatsSnapshot {
+    /// What the files of the database in `dir` tell: nothing is written, no lock is taken, a process may have it
+    /// open. Counters, latencies and memory are 0; what depends on options is judged by `options`, of which the
+    /// directory is not used.
+    ///
+    /// # Errors
+    /// As opening it read-only.
+    pub fn offline<V: Vfs>(fs: V, dir: &str, options: &Options) -> Result<Self> {
+        let options = Options {
+            read_only: true,
+            create_if_missing: false,
+            work_dir: dir.into(),
+            listener: None,
+            ..options.clone()
+        };
+        let db = Db::open_on(fs, options)?;
+        let mut stats = db.stats();
+        db.close()?;
+        stats.engine.offline = true;
+        stats.engine.memory = MemorySnapshot::default();
+        stats.engine.latency.clear();
+        Ok(stats)
+    }
+}
+
+fn stage(stage: &StageValues) -> (f64, f64, f64) {
+    (ms(stage.sum_ns) / (stage.runs.max(1) as f64), ms(stage.last_ns), ms(stage.max_ns))
+}
+
+fn flush(e: &EngineStats) -> FlushStatsSnapshot {
+    let active = u64::from(e.flush_active).min(e.sealed_memtables);
+    let Stages { wait, build, release, .. } = &e.flush;
+    let (wait_ms, last_wait_ms, max_wait_ms) = stage(wait);
+    let (build_ms, last_build_ms, max_build_ms) = stage(build);
+    let (release_ms, last_release_ms, max_release_ms) = stage(release);
+    FlushStatsSnapshot {
+        pending: signed(e.sealed_memtables),
+        queue_length: signed(e.sealed_memtables - active),
+        active: signed(active),
+        wait_ms,
+        last_wait_ms,
+        max_wait_ms,
+        build_ms,
+        last_build_ms,
+        max_build_ms,
+        release_ms,
+        last_release_ms,
+        max_release_ms,
+        completed: signed(e.counters.flushes),
+    }
+}
+
+/// The stages that the original does not tell apart.
+pub(super) fn more_flush_stages(e: &EngineStats) -> super::FlushStages {
+    let (value_sync_ms, last_value_sync_ms, max_value_sync_ms) = stage(&e.flush.value_sync);
+    let (install_ms, last_install_ms, max_install_ms) = stage(&e.flush.install);
+    super::FlushStages {
+        value_sync_ms,
+        last_value_sync_ms,
+        max_value_sync_ms,
+        install_ms,
+        last_install_ms,
+        max_install_ms,
+    }
+}
+
+fn cache(e: &EngineStats) -> CacheStatsSnapshot {
+    let rate = |c: nokv_core::table::HitCount| ratio(c.hits, c.hits + c.misses);
+    CacheStatsSnapshot {
+        block_l0_hit_rate: rate(e.cache.level_0),
+        block_l1_hit_rate: rate(e.cache.deeper),
+        iterator_reused: e.counters.iterators_reused,
+        ..CacheStatsSnapshot::default()
     }
 }

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use nokv_core::manifest::ManifestState;
 use nokv_core::{MemIndex, Vfs};
 use nokv_vfs_std::StdFs;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::Db;
 use crate::index::BuiltinIndex;
 
 mod collect;
 mod extra;
+mod forecast;
 mod health;
 mod hot_key;
+mod section;
 mod snapshot;
 
 pub use extra::{
@@ -43,6 +45,7 @@ pub trait RegionMetrics: Send + Sync {
 #[derive(Default)]
 pub(super) struct HostStats {
     regions: RwLock<Option<Arc<dyn RegionMetrics>>>,
+    loads: Mutex<forecast::Loads>,
 }
 
 /// The statistics of a database that stays open for it.

@@ -1,0 +1,349 @@
+//! Statistics as text for people: groups of numbers in two columns, and tables; no line is wider than [`WIDTH`].
+//!
+//! 1. Names are those of the JSON, so that `docs/stats.md` explains them; the unit comes from the name.
+//! 2. What is 0 throughout is not shown but named at the end: groups, and columns of tables.
+//! 3. Text comes from users, keys above all: it is shown as plain ASCII on one line.
+
+use serde_json::{Map, Value as Json};
+
+use super::units::{Unit, WIDTH_MAX, clip, show};
+
+/// Columns of a terminal that every screen fits.
+pub const WIDTH: usize = 80;
+/// Of a name in a group.
+const NAME_WIDTH: usize = 27;
+/// Between the two columns of a group.
+const GAP: usize = 3;
+/// Of a text in a table.
+const TEXT_WIDTH: usize = 44;
+
+/// Maps whose keys are names of rows, with the name of their column.
+const MAPS: &[(&str, &str)] = &[
+    ("value_log.heads", "bucket"),
+    ("lsm.column_families", "family"),
+    ("engine.memory.consumers", "consumer"),
+    ("engine.latency", "operation"),
+];
+
+/// Short names for the columns of tables.
+const HEADERS: &[(&str, &str)] = &[
+    ("size_bytes", "size"),
+    ("value_bytes", "values"),
+    ("stale_bytes", "stale"),
+    ("ingest_tables", "ingest"),
+    ("ingest_size_bytes", "ing.size"),
+    ("ingest_value_bytes", "ing.values"),
+    ("value_density", "density"),
+    ("ingest_value_density", "ing.density"),
+    ("ingest_runs", "drains"),
+    ("ingest_ms", "drain time"),
+    ("ingest_tables_compacted", "drained"),
+    ("ingest_merge_runs", "merges"),
+    ("ingest_merge_ms", "merge time"),
+    ("ingest_merge_tables", "merged"),
+    ("sampled_one_in", "one in"),
+];
+
+/// The lines of an object: its numbers, then what lies below it.
+pub fn lines(value: &Json, now: u64) -> Vec<String> {
+    let mut screen = Screen { now, lines: Vec::new(), zero: Vec::new() };
+    if let Json::Object(fields) = value {
+        screen.object("", fields);
+    }
+    if !screen.zero.is_empty() {
+        let names = format!("all 0: {}", screen.zero.join(", "));
+        screen.lines.push(String::new());
+        wrap(&mut screen.lines, &names);
+    }
+    screen.lines
+}
+
+struct Screen {
+    now: u64,
+    lines: Vec<String>,
+    /// Groups that hold nothing.
+    zero: Vec<String>,
+}
+
+impl Screen {
+    fn object(&mut self, path: &str, fields: &Map<String, Json>) {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let (nested, plain): (Vec<_>, Vec<_>) =
+            fields.iter().partition(|(_, v)| matches!(v, Json::Object(_) | Json::Array(_)));
+        if !plain.is_empty() {
+            self.group(path, &plain);
+        }
+        for (name, value) in nested {
+            let path = below(name);
+            match value {
+                Json::Object(map) => match MAPS.iter().find(|(map, _)| *map == path) {
+                    Some((_, key)) => self.map(&path, key, map),
+                    None => self.object(&path, map),
+                },
+                Json::Array(items) => self.table(&path, items),
+                _ => {}
+            }
+        }
+    }
+
+    fn title(&mut self, path: &str) {
+        if !self.lines.is_empty() {
+            self.lines.push(String::new());
+        }
+        if !path.is_empty() {
+            self.lines.push(clip(path.as_bytes(), WIDTH));
+        }
+    }
+
+    fn group(&mut self, path: &str, fields: &[(&String, &Json)]) {
+        if !path.is_empty() && fields.iter().all(|(_, value)| is_zero(value)) {
+            self.zero.push(clip(path.as_bytes(), WIDTH / 2));
+            return;
+        }
+        self.title(path);
+        let mut cells = Vec::new();
+        let mut texts = Vec::new();
+        for (name, value) in fields {
+            let label = clip(name.as_bytes(), NAME_WIDTH);
+            match show(value, Unit::of(name), self.now) {
+                Some(number) => cells
+                    .push(format!("{label:NAME_WIDTH$}{:>WIDTH_MAX$}", clip(number.as_bytes(), WIDTH_MAX))),
+                None => {
+                    let text = clip(&text_of(value), WIDTH - NAME_WIDTH - 3);
+                    texts.push(format!("  {label:NAME_WIDTH$} {text}"));
+                }
+            }
+        }
+        // Down the left column, then down the right one.
+        let half = cells.len().div_ceil(2);
+        for (row, left) in cells.iter().take(half).enumerate() {
+            let right = cells.get(half + row).map_or("", String::as_str);
+            self.lines.push(format!("  {left}{:GAP$}{right}", "").trim_end().to_owned());
+        }
+        self.lines.extend(texts.iter().map(|line| line.trim_end().to_owned()));
+    }
+
+    fn map(&mut self, path: &str, key: &str, map: &Map<String, Json>) {
+        let row = |(name, value): (&String, &Json)| {
+            let mut row = Map::new();
+            row.insert(key.to_owned(), Json::from(name.as_str()));
+            if let Json::Object(fields) = value {
+                row.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            Json::Object(row)
+        };
+        self.table(path, &map.iter().map(row).collect::<Vec<_>>());
+    }
+
+    /// Rows of objects; where not all columns fit, the rest stands below, behind the first column again.
+    fn table(&mut self, path: &str, items: &[Json]) {
+        let rows: Vec<&Map<String, Json>> = items.iter().filter_map(Json::as_object).collect();
+        if rows.is_empty() {
+            self.zero.push(clip(path.as_bytes(), WIDTH / 2));
+            return;
+        }
+        let mut columns = columns(&rows, self.now).into_iter();
+        let Some(first) = columns.next() else { return };
+        self.title(path);
+        let mut part = vec![&first];
+        let columns: Vec<Column> = columns.collect();
+        for column in &columns {
+            let width: usize = part.iter().map(|c| c.width + 2).sum();
+            if part.len() > 1 && width + column.width + 2 > WIDTH {
+                self.part(&part);
+                part.truncate(1);
+            }
+            part.push(column);
+        }
+        self.part(&part);
+    }
+
+    fn part(&mut self, columns: &[&Column]) {
+        let rows = columns.first().map_or(0, |c| c.cells.len());
+        let line = |cell: &dyn Fn(&Column) -> String| {
+            let mut line = String::new();
+            for column in columns {
+                let (text, width) = (cell(column), column.width);
+                line.push_str("  ");
+                line.push_str(&if column.is_text {
+                    format!("{text:width$}")
+                } else {
+                    format!("{text:>width$}")
+                });
+            }
+            line.trim_end().to_owned()
+        };
+        self.lines.push(line(&|c| c.header.clone()));
+        for row in 0..rows {
+            self.lines.push(line(&|c| c.cells.get(row).cloned().unwrap_or_default()));
+        }
+    }
+}
+
+struct Column {
+    header: String,
+    cells: Vec<String>,
+    is_text: bool,
+    width: usize,
+}
+
+/// The columns of `rows`, in the order of their first row that has them. All that are 0 throughout are left out, but
+/// the first. A key in hexadecimal stands in the column of the others.
+fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in rows.iter().flat_map(|row| row.keys()) {
+        let name = if name == "key_hex" { "key" } else { name };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let value = |row: &&Map<String, Json>, name: &str| match row.get(name) {
+        None if name == "key" => key_of(row),
+        found => found.cloned(),
+    };
+    let mut columns = Vec::new();
+    for name in names {
+        let values: Vec<Json> = rows.iter().map(|row| value(row, name).unwrap_or(Json::Null)).collect();
+        if !columns.is_empty() && values.iter().all(is_zero) {
+            continue;
+        }
+        let is_text = values.iter().any(|v| v.is_string() || v.is_array() || v.is_object());
+        let cell = |value: &Json| {
+            let plain = Unit::of(name) == Unit::Count && value.is_u64() && is_number_of_a_thing(name);
+            match show(value, Unit::of(name), now) {
+                Some(_) if plain => value.to_string(),
+                Some(number) => number,
+                None if value.is_null() => String::new(),
+                None => clip(&text_of(value), TEXT_WIDTH),
+            }
+        };
+        let cells: Vec<String> = values.iter().map(cell).collect();
+        let header = clip(header(name).as_bytes(), 20);
+        let width = cells.iter().map(String::len).max().unwrap_or(0).max(header.len());
+        columns.push(Column { header, cells, is_text, width });
+    }
+    columns
+}
+
+/// Names of things are numbers that nobody abbreviates.
+fn is_number_of_a_thing(name: &str) -> bool {
+    matches!(name, "level" | "bucket" | "segment" | "Fid" | "seq")
+}
+
+fn header(name: &str) -> &str {
+    let short = HEADERS.iter().find(|(long, _)| *long == name).map(|(_, short)| *short);
+    let without_unit = |name| ["_bytes", "_ns", "_ms"].iter().find_map(|unit| str::strip_suffix(name, unit));
+    short.or_else(|| without_unit(name)).unwrap_or(name)
+}
+
+/// The bytes of a hot key as text, from `key` or `key_hex`.
+fn key_of(row: &Map<String, Json>) -> Option<Json> {
+    let hex = row.get("key_hex")?.as_str()?;
+    let pairs = hex.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = pairs.map(byte).collect();
+    bytes.map(|bytes| Json::from(bytes.escape_ascii().to_string()))
+}
+
+fn text_of(value: &Json) -> Vec<u8> {
+    match value {
+        Json::String(text) => text.as_bytes().to_vec(),
+        Json::Null => b"-".to_vec(),
+        Json::Array(items) if items.is_empty() => b"none".to_vec(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+fn is_zero(value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Bool(false) => true,
+        Json::Number(number) => number.as_f64() == Some(0.0),
+        Json::String(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(fields) => fields.is_empty(),
+        Json::Bool(true) => false,
+    }
+}
+
+/// Words in lines that fit.
+fn wrap(lines: &mut Vec<String>, text: &str) {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
+            lines.push(std::mem::replace(&mut line, "  ".to_owned()));
+        } else if !line.is_empty() && line != "  " {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn groups_tables_and_what_is_zero() {
+        let value = json!({
+            "entries": 1_234_567,
+            "flush": {"pending": 0, "wait_ms": 0.0},
+            "wal": {"active_segment": 3, "active_size": 1536, "typed_record_reason": "many\nof them", "record_counts": {"entries": 7, "other": 0}},
+            "lsm": {"levels": [{"level": 0, "tables": 12, "size_bytes": 2048, "stale_bytes": 0}, {"level": 6, "tables": 1, "size_bytes": 0, "stale_bytes": 0}], "value_density_alert": false},
+            "value_log": {"segments": 1, "heads": {"2": {"Len": 0, "Offset": 20, "Fid": 1_000_000}}},
+            "hot": {"read_keys": [{"key": "plain", "count": 5}, {"key_hex": "61ff0a", "count": 4}]},
+        });
+        let expected = "
+  entries                        1.23 M
+
+wal
+  active_segment                      3   active_size                  1.50 KiB
+  typed_record_reason         many\\nof them
+
+wal.record_counts
+  entries                             7   other                               0
+
+lsm.levels
+  level  tables      size
+      0      12  2.00 KiB
+      6       1       0 B
+
+value_log
+  segments                            1
+
+value_log.heads
+  bucket  Offset      Fid
+  2         20 B  1000000
+
+hot.read_keys
+  key      count
+  plain        5
+  a\\xff\\n      4
+
+all 0: flush, lsm
+";
+        assert_eq!(format!("\n{}\n", lines(&value, 0).join("\n")), expected);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let wide: Map<String, Json> =
+            (0..30).map(|i| (format!("a_rather_long_name_of_column_{i}"), Json::from(u64::MAX))).collect();
+        let mut level = wide.clone();
+        level.insert("text".to_owned(), "\u{1b}[31m\u{4e2d}".repeat(500).into());
+        let value = json!({
+            "group": wide.clone(),
+            "table": [level, {}],
+            "lsm": {"column_families": {"f\u{4e2d}".repeat(200): {"reads": u64::MAX}}},
+            "g".repeat(300): {"x": 1},
+            "z".repeat(300): {"x": 0},
+            "negative": {"debt_bytes_per_second": -1.7e308, "nan": null, "small_ms": 1e-300, "large_ms": 1.7e308},
+        });
+        for line in lines(&value, u64::MAX) {
+            assert!(line.len() <= WIDTH, "{}: {line}", line.len());
+            assert!(line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?}");
+        }
+    }
+}
