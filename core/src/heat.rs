@@ -4,6 +4,8 @@ use nokv_formats::{KeyBuf, KeyRef};
 
 use crate::sync::Arc;
 
+use crate::engine::ValueLogStep;
+
 /// Knowledge of hot keys.
 pub trait Heat: Send + Sync + 'static {
     /// Do the values of this key go to the hot buckets of the value log?
@@ -33,6 +35,16 @@ pub trait Signals: Send + Sync + 'static {
     /// A background step is about to have moved this many bytes; a host that limits its rate waits here.
     fn background_io(&self, bytes: u64) {
         let _ = bytes;
+    }
+
+    /// As [`Signals::background_io`], for value-log collection, which can wait while other steps are due.
+    fn collection_io(&self, bytes: u64) {
+        self.background_io(bytes);
+    }
+
+    /// Something happened to the value log.
+    fn value_log(&self, step: &ValueLogStep) {
+        let _ = step;
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Memtable<I> {
     range_bytes: AtomicUsize,
     /// Highest version of an entry; range deletes do not count.
     version_max: AtomicU64,
+    /// Deletes of keys.
+    deletes: AtomicU64,
     /// First log segment that may hold its records.
     wal_segment: u32,
     /// The first seq it may hold.
@@ -40,6 +42,7 @@ impl<I: MemIndex> Memtable<I> {
             has_ranges: AtomicBool::new(false),
             range_bytes: AtomicUsize::new(0),
             version_max: AtomicU64::new(0),
+            deletes: AtomicU64::new(0),
             wal_segment,
             first_seq,
             last_seq: AtomicU64::new(0),
@@ -60,6 +63,9 @@ impl<I: MemIndex> Memtable<I> {
         }
         if op.version.0 > self.version_max.load(Ordering::Relaxed) {
             self.version_max.fetch_max(op.version.0, Ordering::Release);
+        }
+        if op.kind == Kind::Delete {
+            self.deletes.fetch_add(1, Ordering::Relaxed);
         }
         if op.kind == Kind::Pointer
             && let Ok(ptr) = ValuePtr::decode(op.value)
@@ -91,6 +97,16 @@ impl<I: MemIndex> Memtable<I> {
             return None;
         }
         self.ranges.read().newest_covering(key, seq)
+    }
+
+    /// Deletes of keys in it.
+    pub fn deletes(&self) -> u64 {
+        self.deletes.load(Ordering::Relaxed)
+    }
+
+    /// Does it hold range deletes?
+    pub fn has_range_deletes(&self) -> bool {
+        self.has_ranges.load(Ordering::Acquire)
     }
 
     /// A copy of its range deletes; `None` if there are none.

@@ -74,6 +74,16 @@ impl BusySet {
         self.claims.len()
     }
 
+    /// How many of them take tables of `place`, which is an ingest set.
+    pub(super) fn running_in<T: TableInfo>(&self, version: &Version<T>, place: Place) -> usize {
+        if self.claims.is_empty() {
+            return 0;
+        }
+        let Some(level) = version.levels().get(usize::from(place.level)) else { return 0 };
+        let takes = |claim: &&Claim| level.ingest.iter().any(|t| claim.tables.contains(&t.meta().id));
+        self.claims.iter().filter(takes).count()
+    }
+
     /// May data of `smallest..=largest` go from `from` to `to` beside the running compactions? Not if one of them
     /// will put data of that range between the two places, which would then stand above newer data, nor if both
     /// write into the same sorted level there.

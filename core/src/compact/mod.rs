@@ -16,4 +16,4 @@ pub use busy::{BusySet, Ticket};
 pub use filter::{Fate, Filter, Older};
 pub use heat::LevelHeat;
 pub use pick::{Choice, Input, PickOptions, Place, Pressure, Reason, pick, pick_range};
-pub use score::{Scores, scores};
+pub use score::{Scores, density_of, scores, suggested_weight, value_score};

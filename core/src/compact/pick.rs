@@ -147,6 +147,15 @@ pub struct PickOptions {
     pub input_bytes: u64,
     /// Percentage of deletes, purges and range deletes among the entries that makes a table worth rewriting.
     pub dead_percent: u64,
+    /// Tables of level 0 that move into an ingest set in one step at most; at least 1.
+    pub ingest_batch: usize,
+    /// Score of an ingest set, in thousandths, from which its tables are merged among themselves if they cannot drain.
+    pub ingest_merge_score: u64,
+    /// Compactions that take tables from one ingest set at once; at least 1.
+    pub ingest_parallel: usize,
+    /// How much the value-log bytes that a level names add to its score, in thousandths: see
+    /// [`value_score`](super::value_score).
+    pub value_weight: u64,
 }
 
 impl Default for PickOptions {
@@ -159,6 +168,10 @@ impl Default for PickOptions {
             use_ingest: true,
             input_bytes: 1 << 30,
             dead_percent: 30,
+            ingest_batch: 4,
+            ingest_merge_score: 2000,
+            ingest_parallel: 2,
+            value_weight: 500,
         }
     }
 }
@@ -189,17 +202,19 @@ pub fn pick<T: TableInfo>(
 }
 
 /// Chooses the next step of a compaction of all data of `range` down to the deepest level that is in use. Call it
-/// until it is [`Choice::Idle`]; with running compactions in the way it is that too.
+/// until it is [`Choice::Idle`]; with running compactions in the way it is that too. Tables that hold nothing up to seq
+/// `up_to` stay where they are unless they must come along: beside steady writers it comes to an end.
 pub fn pick_range<T: TableInfo>(
     version: &Version<T>,
     busy: &BusySet,
     range: &RangeInclusive<KeyRef<'_>>,
+    up_to: Seq,
     opts: &PickOptions,
 ) -> Choice {
     let picker = Picker { version, busy, opts, scores: scores(version, busy, opts) };
     let in_use = |n: &u8| version.levels()[usize::from(*n)].file_bytes() > 0;
     let bottom = (1..=LAST).rev().find(in_use).unwrap_or(picker.scores.base_level);
-    let hits = |meta: &TableMeta| overlap(meta, *range.start(), *range.end());
+    let hits = |meta: &TableMeta| meta.props.seq_min <= up_to && overlap(meta, *range.start(), *range.end());
     for n in 0..=bottom {
         let level = &version.levels()[usize::from(n)];
         for ingest in [true, false] {
@@ -277,9 +292,9 @@ impl<'a, T: TableInfo> Picker<'a, T> {
                     merge().or_else(|| self.move_to_ingest())
                 }
             }
-            Place { ingest: true, .. } => self
-                .drain(place, Reason::IngestFull, |_| true)
-                .or_else(|| if score >= 2000 { self.merge_ingest(place) } else { None }),
+            Place { ingest: true, .. } => self.drain(place, Reason::IngestFull, |_| true).or_else(|| {
+                if score >= self.opts.ingest_merge_score { self.merge_ingest(place) } else { None }
+            }),
             Place { level, .. } => {
                 let mut seeds = self.set(place);
                 seeds.retain(|meta| !self.busy.holds(meta.id));
@@ -312,6 +327,10 @@ impl<'a, T: TableInfo> Picker<'a, T> {
 
     /// Tables of level 0 or of an ingest set that `wanted` accepts go down, the oldest first.
     fn drain(&self, from: Place, reason: Reason, wanted: impl Fn(&TableMeta) -> bool) -> Option<Choice> {
+        // A set is drained by so many compactions at once; level 0 by as many as its ranges allow.
+        if from.ingest && self.busy.running_in(self.version, from) >= self.opts.ingest_parallel.max(1) {
+            return None;
+        }
         let set = self.set(from);
         (0..set.len()).rev().find_map(|seed| {
             let meta = set.get(seed)?;
@@ -402,22 +421,46 @@ impl<'a, T: TableInfo> Picker<'a, T> {
         let seed = set.iter().rposition(|meta| !self.busy.holds(meta.id))?;
         let mut taken = Vec::from([*set.get(seed)?]);
         close(&set, &mut taken);
-        let (smallest, largest) = hull(&taken)?;
-        let to = Place { level: self.target_of_zero(smallest, largest), ingest: true };
-        // Twice that and they are as many to look through as in level 0.
-        let full = self.scores.ingest[usize::from(to.level)] >= 4000;
-        if full
-            || taken.iter().any(|meta| self.busy.holds(meta.id))
-            || !self.busy.leaves_free(from, to, smallest, largest)
-        {
-            return None;
+        let to = self.ingest_target(from, &taken)?;
+        // More of them, the oldest first, as long as they go to the same place.
+        for meta in set.iter().take(seed).rev() {
+            if taken.len() >= self.opts.ingest_batch {
+                break;
+            }
+            if taken.iter().any(|t| t.id == meta.id) {
+                continue;
+            }
+            let mut more = taken.clone();
+            more.push(meta);
+            close(&set, &mut more);
+            if more.len() > self.opts.ingest_batch || self.ingest_target(from, &more) != Some(to) {
+                break;
+            }
+            taken = more;
         }
         Some(Choice::Move { tables: taken.iter().map(|meta| meta.id).collect(), from, to })
+    }
+
+    /// The ingest set that `taken`, a closed part of level 0, may move into now.
+    fn ingest_target(&self, from: Place, taken: &[&TableMeta]) -> Option<Place> {
+        let (smallest, largest) = hull(taken)?;
+        let to = Place { level: self.target_of_zero(smallest, largest), ingest: true };
+        // Twice that and they are as many to look through as in level 0.
+        let set = self.set(to);
+        let waiting = set.iter().filter(|meta| !self.busy.holds(meta.id)).count();
+        let full = waiting >= self.opts.ingest_tables.max(1).saturating_mul(4);
+        let free = !full
+            && !taken.iter().any(|meta| self.busy.holds(meta.id))
+            && self.busy.leaves_free(from, to, smallest, largest);
+        free.then_some(to)
     }
 
     /// Neighbours in an ingest set become one, the oldest first. Only a run without a busy table in between: what is
     /// merged must not come to stand on both sides, in seq, of a table that overlaps it.
     fn merge_ingest(&self, place: Place) -> Option<Choice> {
+        if self.busy.running_in(self.version, place) >= self.opts.ingest_parallel.max(1) {
+            return None;
+        }
         let set = self.set(place);
         let mut bytes = 0u64;
         let free = set.iter().rev().skip_while(|meta| self.busy.holds(meta.id));

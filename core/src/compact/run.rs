@@ -58,6 +58,10 @@ pub trait Outputs {
     type File: VfsFile;
     /// A builder for the next output.
     fn create(&mut self) -> Result<TableBuilder<Self::File>>;
+    /// So many more bytes of the output were written.
+    fn wrote(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
     /// A finished output; the number and file are those of the last `create`.
     fn finished(&mut self, meta: TableMeta) -> Result<()>;
 }
@@ -120,7 +124,7 @@ pub fn run<C: Cursor, V: Vfs<File = F>, F: VfsFile>(
     let mut filter = Filter::new(job.horizon, job.cut_ms, job.version_min);
     let mut entries = Entries::new(MergeCursor::new(sources));
     let mut out =
-        Writer { outputs, builder: None, ranges: &ranges.kept, lower: None, split: job.split_bytes };
+        Writer { outputs, builder: None, told: 0, ranges: &ranges.kept, lower: None, split: job.split_bytes };
     entries.seek_first()?;
     let mut new_key = true;
     let mut covering: &[Seq] = &[];
@@ -210,6 +214,8 @@ fn surviving_ranges<'a, V: Vfs>(job: &Job<'_>, all: &'a RangeSet, older: &OlderT
 struct Writer<'a, O: Outputs> {
     outputs: &'a mut O,
     builder: Option<TableBuilder<O::File>>,
+    /// Bytes of the open output that `outputs` was told of.
+    told: u64,
     ranges: &'a RangeSet,
     /// Where the open output starts; `None`: at the very beginning.
     lower: Option<KeyBuf>,
@@ -229,7 +235,13 @@ impl<O: Outputs> Writer<'_, O> {
             Some(builder) => builder,
             none => none.insert(self.outputs.create()?),
         };
-        builder.add(key, entry)
+        builder.add(key, entry)?;
+        let written = builder.written_bytes();
+        if written > self.told {
+            self.outputs.wrote(written - self.told);
+            self.told = written;
+        }
+        Ok(())
     }
 
     /// Ends the open output; the next one starts at `upper`.
@@ -244,6 +256,7 @@ impl<O: Outputs> Writer<'_, O> {
             builder.add_range_delete(delete);
         }
         let meta = builder.finish()?;
+        self.outputs.wrote(meta.file_bytes.saturating_sub(core::mem::take(&mut self.told)));
         self.outputs.finished(meta)
     }
 

@@ -7,8 +7,6 @@
 //! between are empty. With a multiplier of 10 the levels above the last hold at most 1/10 + 1/100 + ... < 1/8 of
 //! it, so that old versions of the same keys take at most that much more space.
 
-use nokv_formats::TableMeta;
-
 use super::busy::BusySet;
 use super::pick::PickOptions;
 use crate::level::{TableInfo, Version};
@@ -27,15 +25,29 @@ pub struct Scores {
     pub level_bytes: [u64; LEVELS],
     /// Score of each level; 0 for the last one, which cannot be too large.
     pub level: [u64; LEVELS],
+    /// Value-log bytes that it names, without inputs of running compactions.
+    pub value_bytes: [u64; LEVELS],
     /// Score of each level's ingest set.
     pub ingest: [u64; LEVELS],
     /// Bytes that compactions must read and write until no score is above 1000. An estimate.
     pub debt_bytes: u64,
 }
 
+impl Scores {
+    /// The highest score of a level or ingest set.
+    pub fn max(&self) -> u64 {
+        self.level.iter().chain(&self.ingest).max().copied().unwrap_or(0)
+    }
+
+    /// Levels and ingest sets that want compaction.
+    pub fn due(&self) -> usize {
+        self.level.iter().chain(&self.ingest).filter(|score| **score >= 1000).count()
+    }
+}
+
 /// Computes all scores.
 pub fn scores<T: TableInfo>(version: &Version<T>, busy: &BusySet, opts: &PickOptions) -> Scores {
-    let free = |meta: &TableMeta| !busy.holds(meta.id);
+    let free = |table: &&T| !busy.holds(table.meta().id);
     let levels = version.levels();
     let whole: [u64; LEVELS] = core::array::from_fn(|n| levels[n].file_bytes());
     let (base, target_bytes) = targets(&whole, opts);
@@ -45,13 +57,20 @@ pub fn scores<T: TableInfo>(version: &Version<T>, busy: &BusySet, opts: &PickOpt
         level_bytes: [0; LEVELS],
         level: [0; LEVELS],
         ingest: [0; LEVELS],
+        value_bytes: [0; LEVELS],
         debt_bytes: 0,
     };
+    let values: [u64; LEVELS] = core::array::from_fn(|n| levels[n].value_bytes());
+    let all_values = values.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    let deepest = (0..LEVELS).rev().find(|n| values[*n] > 0).unwrap_or(0);
     for (n, level) in levels.iter().enumerate() {
-        let ingest = || level.ingest.iter().map(TableInfo::meta).filter(|meta| free(meta));
-        let tables = || level.tables.iter().map(TableInfo::meta).filter(|meta| free(meta));
-        let bytes: u64 = ingest().chain(tables()).map(|meta| meta.file_bytes).sum();
+        let ingest = || level.ingest.iter().filter(free);
+        let tables = || level.tables.iter().filter(free);
+        let bytes: u64 = ingest().chain(tables()).map(|t| t.meta().file_bytes).sum();
+        let in_ingest = ingest().map(TableInfo::value_bytes).fold(0, u64::saturating_add);
+        let in_level = tables().map(TableInfo::value_bytes).fold(0, u64::saturating_add);
         scores.level_bytes[n] = bytes;
+        scores.value_bytes[n] = in_ingest.saturating_add(in_level);
         scores.ingest[n] = per_mille(ingest().count() as u64, opts.ingest_tables as u64);
         scores.level[n] = match n {
             0 => per_mille(tables().count() as u64, opts.l0_tables as u64)
@@ -59,9 +78,37 @@ pub fn scores<T: TableInfo>(version: &Version<T>, busy: &BusySet, opts: &PickOpt
             LAST => 0,
             _ => per_mille(bytes, target_bytes[n]),
         };
+        let value = |here| value_score(here, bytes, all_values, opts.value_weight);
+        scores.ingest[n] = scores.ingest[n].saturating_add(value(in_ingest));
+        // The deepest level that names values hides none.
+        if n < LAST && (n < deepest || n == 0) {
+            scores.level[n] = scores.level[n].saturating_add(value(in_level));
+        }
     }
     scores.debt_bytes = debt(&scores);
     scores
+}
+
+/// What the value-log bytes that a level names add to its score. Tables of pointers are small beside what they name:
+/// by their own size alone they would stay above the tables whose values they hide for long, and those values with them.
+/// `weight` (in thousandths) x share of values among the level's bytes x tenths of all named values, of which two
+/// count at most: a level that names a fifth of all values and little else gets twice the weight.
+pub fn value_score(value_bytes: u64, table_bytes: u64, all_value_bytes: u64, weight: u64) -> u64 {
+    let density = density_of(value_bytes, table_bytes);
+    let tenths = u128::from(per_mille(value_bytes, all_value_bytes)).min(200);
+    (u128::from(weight) * u128::from(density) * tenths / 100_000) as u64
+}
+
+/// Share of value-log bytes among all bytes of a level, in thousandths.
+pub fn density_of(value_bytes: u64, table_bytes: u64) -> u64 {
+    let all = u128::from(value_bytes) + u128::from(table_bytes);
+    if all == 0 { 0 } else { (u128::from(value_bytes) * 1000 / all) as u64 }
+}
+
+/// The weight, in thousandths, at which a level of this density that names a fifth of all values is due by that alone;
+/// 0 while its density is not above `alert` (in thousandths; 0 = never).
+pub fn suggested_weight(density: u64, alert: u64) -> u64 {
+    if alert == 0 || density <= alert { 0 } else { 500_000_u64.div_ceil(density) }
 }
 
 fn per_mille(part: u64, of: u64) -> u64 {

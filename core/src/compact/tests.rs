@@ -80,7 +80,7 @@ fn script(text: &str) {
                 ["wait"] => pick(&version, &busy, &Pressure { writers_wait: true, ..pressure }, &small()),
                 ["range", from, to] => {
                     let (from, to) = (key(from), key(to));
-                    pick_range(&version, &busy, &(from.as_ref()..=to.as_ref()), &small())
+                    pick_range(&version, &busy, &(from.as_ref()..=to.as_ref()), Seq::MAX, &small())
                 }
                 ["run"] => {
                     let choice = pick(&version, &busy, &pressure, &small());
@@ -116,6 +116,106 @@ fn targets_fall_by_the_multiplier_up_to_the_base_level() {
     assert_eq!((full.base_level, full.level[5], full.debt_bytes), (4, 2000, 2000 + 10_000));
     let zero = of("L0: 1:a..b@1#400 2:a..b@2#100 3:a..b@3");
     assert_eq!((zero.level[0], zero.debt_bytes), (1500, 600));
+}
+
+fn pick_with(text: &str, opts: &PickOptions) -> String {
+    show(&pick(&tree(text), &BusySet::new(), &Pressure { writers_wait: true, ..CALM }, opts))
+}
+
+#[test]
+fn so_many_tables_of_level_0_move_into_an_ingest_set_in_one_step() {
+    let text = "L0: 5:a..z@50 4:a..z@40 3:a..z@30 2:a..z@20 1:a..z@10\n L6: 8:a..n";
+    for (batch, expected) in [(0, "1"), (1, "1"), (2, "1 2"), (4, "1 2 3 4"), (9, "1 2 3 4 5")] {
+        let opts = PickOptions { ingest_batch: batch, ..small() };
+        assert_eq!(pick_with(text, &opts), format!("move {expected} L0 -> L6 ingest"), "{batch}");
+    }
+    // A busy table in between ends the run: what is newer than it stays above it.
+    let version = tree(text);
+    let mut busy = BusySet::new();
+    let held = Choice::Move {
+        tables: Vec::from([TableId(3)]),
+        from: Place { level: 0, ingest: false },
+        to: Place { level: 6, ingest: true },
+    };
+    assert!(busy.claim(&version, &held).is_some());
+    let pressure = Pressure { writers_wait: true, ..CALM };
+    assert_eq!(show(&pick(&version, &busy, &pressure, &small())), "move 1 2 L0 -> L6 ingest");
+}
+
+#[test]
+fn an_ingest_set_that_cannot_drain_is_merged_from_the_given_score_on() {
+    // Table 9 of the level is busy, so nothing of the set can drain.
+    let version = tree("L6 ingest: 4:a..z@40 3:a..z@30 2:a..z@20 1:a..z@10\n L6: 9:a..z@1");
+    for (score, expected) in [(2000, "merge 4 3 2 1 -> L6 ingest (IngestMerge)"), (2001, "idle")] {
+        let mut busy = BusySet::new();
+        let held = Choice::Merge {
+            inputs: Vec::from([Input { level: 6, ingest: false, id: TableId(9) }]),
+            to: Place { level: 6, ingest: false },
+            reason: Reason::Manual,
+        };
+        assert!(busy.claim(&version, &held).is_some());
+        let opts = PickOptions { ingest_merge_score: score, ..small() };
+        assert_eq!(show(&pick(&version, &busy, &CALM, &opts)), expected);
+    }
+}
+
+#[test]
+fn so_many_shards_of_an_ingest_set_are_compacted_at_once() {
+    // Three shards that have no key in common; each drains by itself.
+    let version = tree(
+        "L6 ingest: 6:u..v@60 5:u..v@50 4:m..n@40 3:m..n@30 2:a..b@20 1:a..b@10\n L6: 7:a..b@1 8:m..n@2 9:u..v@3",
+    );
+    for (parallel, expected) in [(0, 1), (1, 1), (2, 2), (3, 3)] {
+        let opts = PickOptions { ingest_parallel: parallel, ingest_tables: 1, ..small() };
+        let mut busy = BusySet::new();
+        let mut running = 0;
+        loop {
+            let choice = pick(&version, &busy, &CALM, &opts);
+            if busy.claim(&version, &choice).is_none() {
+                break;
+            }
+            running += 1;
+        }
+        assert_eq!(running, expected, "{parallel}");
+    }
+}
+
+#[test]
+fn values_that_a_level_names_raise_its_score_by_weight_density_and_share() {
+    assert_eq!(value_score(100, 0, 1000, 500), 500, "a tenth of all values at full density: the weight");
+    assert_eq!(value_score(100, 100, 1000, 500), 250, "half the density, half of it");
+    assert_eq!(value_score(1000, 0, 1000, 500), 1000, "two tenths count at most");
+    assert_eq!((value_score(100, 0, 1000, 0), value_score(0, 0, 0, 500)), (0, 0));
+    assert_eq!((density_of(0, 0), density_of(3, 1)), (0, 750));
+    assert_eq!((suggested_weight(600, 600), suggested_weight(999, 0)), (0, 0));
+    assert_eq!(suggested_weight(800, 600), 625);
+    let text = "L0: 2:a..z@20#10,val=400\n L6: 1:a..z@10#100,val=1000";
+    let of = |weight| {
+        let opts = PickOptions { value_weight: weight, l0_tables: 4, ..small() };
+        let scores = scores(&tree(text), &BusySet::new(), &opts);
+        assert_eq!((scores.level[6], scores.value_bytes[0]), (0, 400));
+        (scores.level[0], show(&pick(&tree(text), &BusySet::new(), &CALM, &opts)))
+    };
+    assert_eq!(of(0), (250, String::from("idle")));
+    // 250 for one table of four, and 500 x 975 ‰ density x 2 tenths.
+    assert_eq!(of(500), (1225, String::from("merge 2 1 -> L6 (LevelZero)")));
+    // An ingest set hides as much.
+    let text = "L6: 1:a..z@10#100,val=1000\n L6 ingest: 2:a..z@20#10,val=400";
+    let opts = PickOptions { ingest_tables: 4, ..small() };
+    assert_eq!(show(&pick(&tree(text), &BusySet::new(), &CALM, &opts)), "merge 2 1 -> L6 (IngestFull)");
+}
+
+#[test]
+fn a_range_compaction_leaves_what_was_written_later() {
+    let version = tree("L0: 3:a..z@30 2:a..z@20\n L6: 1:a..z@10");
+    let (from, to) = (key("a"), key("z"));
+    let choose = |version: &Tree, up_to| {
+        let range = from.as_ref()..=to.as_ref();
+        show(&pick_range(version, &BusySet::new(), &range, Seq(up_to), &small()))
+    };
+    assert_eq!(choose(&version, 20), "merge 3 2 1 -> L6 (Manual)", "the newer one comes along");
+    assert_eq!(choose(&tree("L0: 3:a..z@30\n L6: 1:a..z@10-20"), 20), "idle");
+    assert_eq!(choose(&tree("L0: 3:a..z@30\n L6: 1:a..z@10-20"), 30), "merge 3 1 -> L6 (Manual)");
 }
 
 /// Entries of one table of the simulation: key to (seq, is it a delete, expiry or 0).
@@ -337,6 +437,10 @@ fn random_flushes_and_compactions_keep_every_key_in_order() {
                 use_ingest: seed % 3 != 0,
                 input_bytes: 200 + 300 * (seed % 4),
                 dead_percent: 30,
+                ingest_batch: 1 + seed as usize % 4,
+                ingest_merge_score: 1000 + 500 * (seed % 3),
+                ingest_parallel: 1 + seed as usize % 3,
+                value_weight: 500,
             },
         };
         for _ in 0..250 {
@@ -362,7 +466,7 @@ fn random_flushes_and_compactions_keep_every_key_in_order() {
         let all = KeyBuf::default()..=KeyBuf { user_key: Vec::from([0xff; 5]), ..KeyBuf::default() };
         for _ in 0..1000 {
             let range = all.start().as_ref()..=all.end().as_ref();
-            let choice = pick_range(&sim.version, &sim.busy, &range, &sim.opts);
+            let choice = pick_range(&sim.version, &sim.busy, &range, Seq::MAX, &sim.opts);
             if choice == Choice::Idle {
                 break;
             }

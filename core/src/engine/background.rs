@@ -4,6 +4,7 @@ use nokv_formats::Seq;
 
 use crate::engine::Engine;
 use crate::engine::compaction::Claim;
+use crate::engine::gc::CollectStep;
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::memtable::Memtable;
@@ -20,6 +21,8 @@ pub enum Work<I> {
     RemoveRetired,
     /// Make the next log segment before it is needed.
     PrepareLog,
+    /// One step of an automatic value-log collection.
+    Collect(CollectStep),
 }
 
 impl<I> core::fmt::Debug for Work<I> {
@@ -29,6 +32,7 @@ impl<I> core::fmt::Debug for Work<I> {
             Self::Compact(claim) => return claim.fmt(f),
             Self::RemoveRetired => "remove retired files",
             Self::PrepareLog => "prepare the log",
+            Self::Collect(_) => "value-log collection",
         })
     }
 }
@@ -80,6 +84,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let result = match work {
             Work::Flush(memtable) => self.run_flush(&memtable),
             Work::Compact(claim) => self.run_compaction(claim),
+            Work::Collect(step) => self.run_collect(step),
             Work::RemoveRetired => {
                 let result = self.remove_retired();
                 self.removing.store(false, Ordering::Release);
@@ -144,12 +149,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Stall::Slow { ns_per_kib: (share * share * 64_000.0) as u64 }
     }
 
-    /// Runs background work on the calling thread until nothing is left. For hosts without threads.
+    /// Runs background work on the calling thread until nothing is left, steps of collections included. For hosts
+    /// without threads.
     ///
     /// # Errors
     /// The first error of a step.
     pub fn run_all_work(&self) -> Result<()> {
-        while let Some(work) = self.next_work(false) {
+        while let Some(work) = self.next_work(false).or_else(|| self.next_collection()) {
             self.run_work(work)?;
         }
         Ok(())

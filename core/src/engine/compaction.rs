@@ -92,11 +92,14 @@ impl<V: Vfs, I: MemIndex> Outputs for NewTables<'_, V, I> {
         TableBuilder::new(file, &path, options, uid)
     }
 
+    fn wrote(&mut self, bytes: u64) {
+        self.engine.signals.background_io(bytes);
+    }
+
     fn finished(&mut self, mut meta: TableMeta) -> Result<()> {
         if let Some(id) = self.made.last() {
             meta.id = *id;
         }
-        self.engine.signals.background_io(meta.file_bytes);
         self.done.push(meta);
         Ok(())
     }
@@ -168,6 +171,21 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// # Errors
     /// [`Error::Busy`] while running compactions are in the way; what a merge meets.
     pub fn compact_range_step(&self, cf: CfId, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<bool> {
+        self.compact_range_step_to(cf, lower, upper, Seq::MAX)
+    }
+
+    /// As [`Engine::compact_range_step`], for what was written up to `up_to` and is flushed: later writes do not keep
+    /// it from coming to its end.
+    ///
+    /// # Errors
+    /// As [`Engine::compact_range_step`].
+    pub fn compact_range_step_to(
+        &self,
+        cf: CfId,
+        lower: Option<&[u8]>,
+        upper: Option<&[u8]>,
+        up_to: Seq,
+    ) -> Result<bool> {
         self.check_writable()?;
         let claim = {
             let mut install = self.install.lock();
@@ -177,7 +195,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 Some(upper) => KeyRef::new(cf, upper),
                 None => KeyRef::new(CfId(cf.0.saturating_add(1)), &[]),
             };
-            let choice = pick_range(&view.tables, &install.busy, &(lower..=upper), &self.options.pick);
+            let range = lower..=upper;
+            let choice = pick_range(&view.tables, &install.busy, &range, up_to, &self.options.pick);
             if matches!(choice, Choice::Idle) {
                 if install.busy.running() > 0 {
                     return Err(Error::Busy("compactions run"));
@@ -229,7 +248,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             Choice::Merge { inputs, to, .. } => self.merge_tables(inputs, *to, &mut Stay),
         };
         self.install.lock().busy.release(claim.token);
-        self.counters.compacted(self.clock.monotonic_ns().saturating_sub(started));
+        let took = self.clock.monotonic_ns().saturating_sub(started);
+        self.counters.compacted(took);
+        self.compaction_counters.ended(&claim.choice, took, result.is_ok());
         self.signals.work_ready();
         result
     }

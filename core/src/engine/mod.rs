@@ -8,7 +8,7 @@
 //! 1. `install`: the manifest, the busy set
 //! 2. `commit`: seqs, tickets, the log's append order
 //! 3. `view_lock`: replacing the view
-//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `raft`, `regions`: leaves, never two at once
+//! 4. `snapshots`, `retired`, `in_flight`, `failure`, `gc`, `raft`, `regions`: leaves, never two at once
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -29,7 +29,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Orderin
 use crate::table::{Table, TableShared};
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::{BatchLog, Tally};
+use crate::wal::{BatchLog, Position, Tally};
 use crate::write::publish::Publisher;
 
 mod background;
@@ -44,11 +44,14 @@ mod gc;
 mod ingest;
 mod open;
 mod options;
+mod raft;
 mod reads;
+mod regions;
 mod repair;
 mod replay;
 mod snapshots;
 mod stats;
+mod stats_compaction;
 mod typed;
 pub mod watchdog;
 mod writes;
@@ -57,10 +60,13 @@ pub use background::{Stall, Work};
 pub use check::CheckReport;
 pub use compaction::table_name;
 pub use families::Families;
-pub use gc::{Collection, GcReport, GcStep};
+pub use gc::{
+    Collection, Contradiction, GcReport, GcStats, GcStep, GcTick, HeadInfo, Refusal, SegmentId, ValueLogStep,
+};
 pub use ingest::ReplacedRange;
 pub use open::{Environment, OpenReport};
 pub use options::EngineOptions;
+pub use raft::REWRITE_BYTES_MAX;
 pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
@@ -68,7 +74,8 @@ pub use stats::{
     CounterValues, EngineStats, FamilyCounts, FlushStages, Latencies, Latency, LevelStats, LogStats, Pin,
     PinOwner, PinStats, SAMPLED_ONE_IN, SegmentStats, StageValues,
 };
-pub use typed::{REWRITE_BYTES_MAX, RecordKind, TypedSection, TypedVisit, WalSegment};
+pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
+pub use typed::{RecordKind, TypedSection, TypedVisit, WalSegment};
 pub use watchdog::{RaftStatus, WalStatus, WatchdogOptions};
 pub use writes::{Member, Prepared, Separated, Ticket};
 
@@ -109,8 +116,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flushed_seq: AtomicU64,
     /// The log floor that the manifest records.
     pub(crate) wal_floor: AtomicU32,
-    /// What the log held when it was replayed, for one that is read-only.
-    pub(crate) replayed: Tally,
+    /// What the log held when it was replayed, and where it ended, for one that is read-only.
+    pub(crate) replayed: (Tally, Position),
     /// The manifest's raft pointers and regions, to look at without its lock.
     pub(crate) raft: Mutex<BTreeMap<u64, RaftPointer>>,
     pub(crate) regions: Mutex<BTreeMap<u64, RegionMeta>>,
@@ -126,7 +133,9 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) closed: AtomicBool,
     /// Merges give up; nothing new is started.
     pub(crate) stopping: AtomicBool,
-    pub(crate) gc_running: AtomicBool,
+    pub(crate) gc: Mutex<gc::GcState>,
+    pub(crate) gc_counters: gc::GcCounters,
+    pub(crate) compaction_counters: stats_compaction::CompactionCounters,
     pub(crate) removing: AtomicBool,
     pub(crate) log_busy: AtomicBool,
     pub(crate) counters: stats::Counters,

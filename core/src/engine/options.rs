@@ -7,6 +7,7 @@ use crate::engine::watchdog::WatchdogOptions;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::table::{Compression, TableOptions, is_available};
+use crate::vlog::GcOptions;
 
 /// The largest block, before compression.
 const BLOCK_BYTES_MAX: usize = 16 << 20;
@@ -33,10 +34,14 @@ pub struct EngineOptions<C> {
     pub value_threshold_bytes: usize,
     /// Size at which a value-log segment is left for a new one, in bytes.
     pub value_log_segment_bytes: u64,
+    /// Values at which a value-log segment is left for a new one; 0 = no limit.
+    pub value_log_max_entries: u32,
     /// Buckets of the value log.
     pub value_log_buckets: u16,
     /// The first so many buckets take the values of hot keys.
     pub value_log_hot_buckets: u16,
+    /// Collection of the value log.
+    pub gc: GcOptions,
     /// Table layout.
     pub table: TableOptions,
     /// Compression of level 1 and below; level 0 has none.
@@ -45,6 +50,8 @@ pub struct EngineOptions<C> {
     pub table_bytes: u64,
     /// The block cache's bound, in bytes.
     pub block_cache_bytes: usize,
+    /// The bound of the filters of open tables, in bytes; 0 = none.
+    pub filter_cache_bytes: usize,
     /// Table files that may be open at once.
     pub open_files_max: usize,
     /// Shape of the tree.
@@ -77,12 +84,15 @@ impl<C> EngineOptions<C> {
             wal_segment_bytes: 4 << 20,
             value_threshold_bytes: 4 << 10,
             value_log_segment_bytes: 16 << 20,
+            value_log_max_entries: 0,
             value_log_buckets: 2,
             value_log_hot_buckets: 0,
+            gc: GcOptions::default(),
             table: TableOptions::new(nokv_formats::vlog::record_len),
             compression: Compression::None,
             table_bytes: 4 << 20,
             block_cache_bytes: 8 << 20,
+            filter_cache_bytes: 0,
             open_files_max: 128,
             pick: PickOptions::default(),
             level0_slowdown_tables: 12,
@@ -116,6 +126,13 @@ impl<C> EngineOptions<C> {
         }
         if self.value_log_buckets == 0 || self.value_log_hot_buckets >= self.value_log_buckets {
             return fail("value_log_buckets must be above value_log_hot_buckets");
+        }
+        if !(self.gc.discard_ratio > 0.0 && self.gc.discard_ratio < 1.0) {
+            return fail("gc.discard_ratio must be between 0 and 1");
+        }
+        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        if !is_share(self.gc.sample_size_ratio) || !is_share(self.gc.sample_count_ratio) {
+            return fail("gc.sample_size_ratio and gc.sample_count_ratio must be between 0 and 1");
         }
         if self.table_bytes < 4 << 10 {
             return fail("table_bytes must be at least 4 KiB");

@@ -122,6 +122,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 memtables.map(|m| m.memory_bytes() as u64).sum::<u64>(),
             )
         };
+        // A guard in the expression below would live to its end.
+        let snapshots = self.snapshots.lock().len() as u64;
         let c = &self.counters;
         EngineStats {
             counters: c.values(),
@@ -151,7 +153,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             cache: self.shared.cache().stats(),
             open_files: self.shared.files().len() as u64,
             table_memory_bytes: self.shared.pinned_bytes() as u64,
-            snapshots: self.snapshots.lock().len() as u64,
+            snapshots,
             retired_tables,
             retired_table_bytes,
             pins: self.pins(),
@@ -203,6 +205,21 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     #[inline]
     pub fn monotonic_ns(&self) -> u64 {
         self.clock.monotonic_ns()
+    }
+
+    /// Look-ups in the filters and indexes of tables since the open.
+    pub fn lookups(&self) -> crate::table::Lookups {
+        self.shared.lookups()
+    }
+
+    /// Table files that are open now.
+    pub fn open_table_files(&self) -> usize {
+        self.shared.files().len()
+    }
+
+    /// The filters in memory.
+    pub fn filter_stats(&self) -> crate::table::FilterStats {
+        self.shared.filters().stats()
     }
 
     /// Roughly how many file bytes the keys of `cf` in `lower..upper` take, value log included, memtables not.

@@ -91,8 +91,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Ok((Cow::Borrowed(batch), None));
         }
         self.check_separated_size(batch, threshold)?;
-        let id = self.in_flight.lock().enter();
-        let guard = Separated { engine: self, id };
+        let guard = self.enter_flight();
         let mut ops = Vec::with_capacity(batch.bytes().min(64 << 10));
         let mut appended_bytes = 0;
         for op in batch.iter() {
@@ -106,11 +105,18 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             appended_bytes += record_len(op.key.user_key.len(), ptr.value_len);
             Op { kind: Kind::Pointer, value: &ptr.to_bytes(), ..op }.encode(&mut ops);
         }
+        self.tell_rotations();
         let separated = batch.with_ops(ops);
         let out_of_line = batch.bytes().saturating_sub(separated.bytes()) as u64;
         self.counters.shared.separated_bytes.add(out_of_line);
         self.counters.shared.value_log_bytes.add(appended_bytes);
         Ok((Cow::Owned(separated), Some(guard)))
+    }
+
+    /// Marks whoever appends to the value log and publishes the pointers later, until the guard is dropped.
+    pub(crate) fn enter_flight(&self) -> Separated<'_, V, I> {
+        let id = self.in_flight.lock().enter();
+        Separated { engine: self, id }
     }
 
     /// Refuses a batch that would be too large with its large values replaced, before any of them is written.

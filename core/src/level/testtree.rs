@@ -1,11 +1,12 @@
 //! Trees as text, for tests: lines `L1: 3:b..e@5-9 4:...` and `L1 ingest: ...`, a table being
-//! `id:smallest..largest[@seq_min-seq_max][#bytes][,name=number]*` with the names `del`, `puts`, `exp` (both ends), `rd`.
+//! `id:smallest..largest[@seq_min-seq_max][#bytes][,name=number]*` with the names `del`, `puts`, `exp` (both ends), `rd`, `val`.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::key::KeyBuf;
+use nokv_formats::table_props::VlogLive;
 use nokv_formats::{CfId, Seq, TableId, TableMeta, TableProps};
 
 use super::Version;
@@ -47,6 +48,7 @@ pub(crate) fn table(word: &str) -> Arc<TableMeta> {
             "del" => props.deletes = value,
             "puts" => props.puts = value,
             "rd" => props.range_deletes = value,
+            "val" => props.live.push(VlogLive { bucket: 0, segment: 1, bytes: value }),
             "exp" => (props.expiry_min, props.expiry_max) = (value, value),
             _ => panic!("{part}"),
         }

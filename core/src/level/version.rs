@@ -20,6 +20,11 @@ use crate::sync::Arc;
 pub trait TableInfo: Clone {
     /// What the manifest says of it.
     fn meta(&self) -> &TableMeta;
+
+    /// Value-log bytes that it names.
+    fn value_bytes(&self) -> u64 {
+        self.meta().props.live.iter().fold(0, |sum, l| sum.saturating_add(l.bytes))
+    }
 }
 
 impl TableInfo for Arc<TableMeta> {
@@ -190,6 +195,11 @@ impl<T: TableInfo> Level<T> {
     ) -> impl Iterator<Item = &'a T> + use<'a, T> {
         let (start, end) = (*range.start(), *range.end());
         self.ingest.iter().filter(move |table| overlaps(table.meta(), start, end))
+    }
+
+    /// Value-log bytes that the level's tables name, ingest included.
+    pub fn value_bytes(&self) -> u64 {
+        self.ingest.iter().chain(&self.tables).map(T::value_bytes).fold(0, u64::saturating_add)
     }
 
     /// Bytes of the level's table files, ingest included.

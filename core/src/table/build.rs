@@ -282,6 +282,12 @@ impl<F: VfsFile> TableBuilder<F> {
         self.last_stamp.map(|_| self.last_key.as_ref())
     }
 
+    /// Bytes that are in the file already.
+    #[inline]
+    pub const fn written_bytes(&self) -> u64 {
+        self.written
+    }
+
     /// About how long the file would be if it were finished now.
     pub fn estimated_bytes(&self) -> u64 {
         let filter = self.hashes.len() as u64 * u64::from(self.options.bloom_bits_per_key) / 8;

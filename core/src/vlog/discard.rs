@@ -19,8 +19,10 @@ pub struct SegmentUse {
     pub segment: u32,
     /// Bytes of records, the segment's header not counted.
     pub bytes: u64,
-    /// Bytes of records that tables name.
+    /// Bytes of records that are named.
     pub live: u64,
+    /// Does it take appends?
+    pub head: bool,
 }
 
 impl SegmentUse {
@@ -55,6 +57,7 @@ pub fn discard_stats<'a>(
         segment,
         bytes: size.saturating_sub(SEGMENT_HEADER_BYTES),
         live: live.get(&(bucket, segment)).copied().unwrap_or(0),
+        head: false,
     };
     segments.into_iter().map(use_of).collect()
 }
@@ -64,8 +67,11 @@ pub fn pick_victims(stats: &[SegmentUse], discard_ratio: f64) -> Vec<SegmentUse>
     let at_least = (discard_ratio.clamp(0.0, 1.0) * 1000.0) as u64;
     let worth = |s: &&SegmentUse| s.dead_per_mille() >= at_least.max(1);
     let mut victims: Vec<_> = stats.iter().filter(worth).copied().collect();
-    victims.sort_by_key(|s| {
-        (core::cmp::Reverse(s.dead_per_mille()), core::cmp::Reverse(s.bytes), s.bucket, s.segment)
-    });
+    victims.sort_by_key(dead_order);
     victims
+}
+
+/// The deadest first; of equals the longer.
+pub(super) fn dead_order(s: &SegmentUse) -> impl Ord + use<> {
+    (core::cmp::Reverse(s.dead_per_mille()), core::cmp::Reverse(s.bytes), s.bucket, s.segment)
 }

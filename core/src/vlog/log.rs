@@ -13,7 +13,8 @@ use nokv_formats::key::{KEY_BYTES_MAX, VALUE_BYTES_MAX, key_hash};
 use nokv_formats::vlog::{Place, Record, SEGMENT_HEADER_BYTES, SegmentHeader, record_len};
 use nokv_formats::{CfId, KeyRef, ValuePtr, Version};
 
-use super::files::{bucket_dir, list_segments, root_dir, segment_path};
+use super::bucket::{Bucket, Segment};
+use super::files::{bucket_dir, list_segments, segment_path};
 use crate::error::{Error, IoContext, Result};
 use crate::manifest::ManifestState;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
@@ -22,12 +23,17 @@ use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
 /// Encoding buffers that are kept for the next append, and how large they may be.
 const SPARE_BUFFERS: usize = 8;
 const SPARE_BUFFER_BYTES: usize = 1 << 20;
+/// Rotations that are kept for a report.
+const ROTATIONS_KEPT: usize = 64;
 
 /// Options of the value log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueLogOptions {
     /// A segment that is at least this long takes no more appends, in bytes.
     pub segment_bytes: u64,
+    /// A segment that has so many values takes no more appends; 0 = no limit. Each opening starts new segments, so
+    /// the number is always known.
+    pub max_entries: u32,
     /// How many buckets values are spread over.
     pub buckets: u16,
     /// The first of them are for hot keys; less than `buckets`, or 0.
@@ -38,7 +44,7 @@ pub struct ValueLogOptions {
 
 impl Default for ValueLogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20, buckets: 8, hot_buckets: 2, open_files: 64 }
+        Self { segment_bytes: 256 << 20, max_entries: 0, buckets: 8, hot_buckets: 2, open_files: 64 }
     }
 }
 
@@ -57,45 +63,40 @@ pub struct SegmentInfo {
     pub settled: bool,
 }
 
+/// A bucket got a new head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// The bucket.
+    pub bucket: u16,
+    /// Its new head.
+    pub segment: u32,
+    /// The head before, if appends left one for it: number and length.
+    pub left: Option<(u32, u64)>,
+    /// Values that it took.
+    pub entries: u32,
+}
+
 /// The value log of an open database.
 pub struct ValueLog<V: Vfs> {
-    fs: V,
-    dir: String,
+    pub(super) fs: V,
+    pub(super) dir: String,
     db_id: u64,
     opts: ValueLogOptions,
     read_only: bool,
-    buckets: Vec<Mutex<Bucket<V>>>,
+    pub(super) buckets: Vec<Mutex<Bucket<V>>>,
     /// Segments of buckets that the options do not have any more: readable, never appended to.
     retired: Mutex<BTreeMap<(u16, u32), u64>>,
     readers: Mutex<Readers<V>>,
     buffers: Mutex<heapless::Vec<Vec<u8>, SPARE_BUFFERS>>,
     /// Segments of the process before that it may not have synced.
-    not_settled: Mutex<Vec<(u16, u32)>>,
-    dead: AtomicBool,
+    pub(super) not_settled: Mutex<Vec<(u16, u32)>>,
+    pub(super) dead: AtomicBool,
+    /// Segments started since they were last asked for, and whether there are any.
+    rotations: Mutex<Vec<Rotation>>,
+    has_rotations: AtomicBool,
+    head_updates: AtomicU64,
     /// Serialises syncs: the second finds most of the work done. Appends and reads never take it.
-    sync_turn: Mutex<()>,
-}
-
-struct Bucket<V: Vfs> {
-    head: Option<Arc<Segment<V>>>,
-    /// No longer heads, but not synced since their last append.
-    unsynced: Vec<Arc<Segment<V>>>,
-    /// All segments but the head, with their lengths.
-    sealed: BTreeMap<u32, u64>,
-    next_segment: u32,
-    /// Names of this bucket are not durable yet.
-    new_names: bool,
-}
-
-struct Segment<V: Vfs> {
-    number: u32,
-    path: String,
-    file: V::File,
-    /// Where the next record goes.
-    end: AtomicU64,
-    /// Appends that returned, counted; compared with `synced` to know whether there is anything to sync.
-    written: AtomicU64,
-    synced: AtomicU64,
+    pub(super) sync_turn: Mutex<()>,
 }
 
 struct Readers<V: Vfs> {
@@ -107,7 +108,7 @@ struct Readers<V: Vfs> {
 
 type Used<V> = (u64, Arc<Reader<V>>);
 
-struct Reader<V: Vfs> {
+pub(super) struct Reader<V: Vfs> {
     file: V::File,
     path: String,
     /// Final: a segment is read through this only after its last append.
@@ -133,14 +134,7 @@ impl<V: Vfs> ValueLog<V> {
         if opts.buckets == 0 || (opts.hot_buckets != 0 && opts.hot_buckets >= opts.buckets) {
             return Err(Error::InvalidArgument("value log: 0 < buckets, hot buckets < buckets".to_string()));
         }
-        let new = |_| Bucket {
-            head: None,
-            unsynced: Vec::new(),
-            sealed: BTreeMap::new(),
-            next_segment: 1,
-            new_names: false,
-        };
-        let mut buckets: Vec<Bucket<V>> = (0..opts.buckets).map(new).collect();
+        let mut buckets: Vec<Bucket<V>> = (0..opts.buckets).map(|_| Bucket::new()).collect();
         let mut retired = BTreeMap::new();
         let found = list_segments(&fs, dir)?;
         check_named(dir, state, &found)?;
@@ -177,6 +171,9 @@ impl<V: Vfs> ValueLog<V> {
             buffers: Mutex::new(heapless::Vec::new()),
             not_settled: Mutex::new(not_settled),
             dead: AtomicBool::new(false),
+            rotations: Mutex::new(Vec::new()),
+            has_rotations: AtomicBool::new(false),
+            head_updates: AtomicU64::new(0),
             sync_turn: Mutex::new(()),
         })
     }
@@ -241,14 +238,22 @@ impl<V: Vfs> ValueLog<V> {
 
     /// Room for `len` bytes in the head of the bucket, or in a new one.
     fn reserve(&self, bucket: u16, state: &mut Bucket<V>, len: u64) -> Result<(Arc<Segment<V>>, u64)> {
-        let full = |head: &Arc<Segment<V>>| head.end.load(Ordering::Relaxed) >= self.opts.segment_bytes;
+        let counted_out = self.opts.max_entries != 0 && state.entries >= self.opts.max_entries;
+        let full = |head: &Arc<Segment<V>>| {
+            counted_out || head.end.load(Ordering::Relaxed) >= self.opts.segment_bytes
+        };
         if state.head.as_ref().is_none_or(full) {
+            let left = state.head.as_ref().map(|head| (head.number, head.end.load(Ordering::Relaxed)));
+            let entries = state.entries;
             state.seal();
-            state.head = Some(self.start_segment(bucket, state)?);
+            let head = self.start_segment(bucket, state)?;
+            self.note_rotation(Rotation { bucket, segment: head.number, left, entries });
+            state.head = Some(head);
         }
-        let Some(head) = &state.head else { return Err(Error::Closed) };
+        let Some(head) = state.head.clone() else { return Err(Error::Closed) };
         let offset = head.end.fetch_add(len, Ordering::Relaxed);
-        Ok((head.clone(), offset))
+        state.appended(offset, self.opts.segment_bytes);
+        Ok((head, offset))
     }
 
     fn start_segment(&self, bucket: u16, state: &mut Bucket<V>) -> Result<Arc<Segment<V>>> {
@@ -331,7 +336,7 @@ impl<V: Vfs> ValueLog<V> {
         Ok(buf.len() - record.value.len())
     }
 
-    fn reader(&self, bucket: u16, segment: u32) -> Result<Source<V>> {
+    pub(super) fn reader(&self, bucket: u16, segment: u32) -> Result<Source<V>> {
         if let Some(state) = self.buckets.get(usize::from(bucket)) {
             let state = state.lock();
             let live = state.head.iter().chain(&state.unsynced).find(|s| s.number == segment);
@@ -377,87 +382,49 @@ impl<V: Vfs> ValueLog<V> {
         Ok(Source::Sealed(reader))
     }
 
-    /// Makes every record durable whose append returned before.
-    ///
-    /// # Errors
-    /// After an error nothing is appended or synced until the database is reopened.
-    pub fn sync(&self) -> Result<()> {
-        self.check_alive()?;
-        let _turn = self.sync_turn.lock();
-        self.check_alive()?;
-        let result = self.sync_all();
-        if result.is_err() {
-            self.dead.store(true, Ordering::Release);
-        }
-        result
-    }
-
-    fn sync_all(&self) -> Result<()> {
-        let mut new_names = Vec::new();
-        for (bucket, segment) in core::mem::take(&mut *self.not_settled.lock()) {
-            let path = segment_path(&self.dir, bucket, segment);
-            match self.fs.open(&path, OpenMode::ReadWrite) {
-                Ok(file) => file.sync().at("sync", &path)?,
-                // Collected since.
-                Err(error) if error.kind == IoErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("open", path, error)),
-            }
-            if new_names.last() != Some(&bucket) {
-                new_names.push(bucket);
-            }
-        }
-        for (state, bucket) in self.buckets.iter().zip(0u16..) {
-            let dirty: Vec<Arc<Segment<V>>> = {
-                let mut state = state.lock();
-                if core::mem::take(&mut state.new_names) {
-                    new_names.push(bucket);
-                }
-                state.head.iter().chain(&state.unsynced).cloned().collect()
-            };
-            for segment in &dirty {
-                let written = segment.written.load(Ordering::Acquire);
-                if written == segment.synced.load(Ordering::Acquire) {
-                    continue;
-                }
-                segment.file.sync().at("sync", &segment.path)?;
-                segment.synced.store(written, Ordering::Release);
-            }
-            // A segment that took its last append may still have one under way; it stays until that is synced.
-            let mut state = state.lock();
-            let Bucket { unsynced, sealed, .. } = &mut *state;
-            let mut failed = None;
-            unsynced.retain(|segment| {
-                let synced = segment.synced.load(Ordering::Acquire);
-                if Arc::strong_count(segment) > 2 || segment.written.load(Ordering::Acquire) != synced {
-                    return true;
-                }
-                // Less than what was given out, if the last write failed.
-                match segment.file.size().at("get size of", &segment.path) {
-                    Ok(size) => drop(sealed.insert(segment.number, size)),
-                    Err(error) => failed = Some(error),
-                }
-                false
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
-        }
-        // ORDER: names after bytes; a name without bytes is a segment without records.
-        if self.fs.capabilities().directory_sync && !new_names.is_empty() {
-            for bucket in new_names {
-                let dir = bucket_dir(&self.dir, bucket);
-                self.fs.sync_dir(&dir).at("sync directory", &dir)?;
-            }
-            let root = root_dir(&self.dir);
-            self.fs.sync_dir(&root).at("sync directory", &root)?;
-            self.fs.sync_dir(&self.dir).at("sync directory", &self.dir)?;
-        }
-        Ok(())
-    }
-
     /// The next append of every bucket starts a new segment. For a checkpoint and before collecting a head.
     pub fn seal_heads(&self) {
         self.buckets.iter().for_each(|state| state.lock().seal());
+    }
+
+    /// The next append of the bucket starts a new segment; false if `segment` is not its head.
+    pub fn seal_head(&self, bucket: u16, segment: u32) -> bool {
+        let Some(state) = self.buckets.get(usize::from(bucket)) else { return false };
+        let mut state = state.lock();
+        let is_head = state.head.as_ref().is_some_and(|head| head.number == segment);
+        if is_head {
+            state.seal();
+        }
+        is_head
+    }
+
+    fn note_rotation(&self, rotation: Rotation) {
+        self.head_updates.fetch_add(1, Ordering::Relaxed);
+        let mut rotations = self.rotations.lock();
+        if rotations.len() < ROTATIONS_KEPT {
+            rotations.push(rotation);
+        }
+        self.has_rotations.store(true, Ordering::Release);
+    }
+
+    /// Segments started since the last call, for reports; those that nobody asks for in time are left out.
+    #[inline]
+    pub fn take_rotations(&self) -> Vec<Rotation> {
+        if !self.has_rotations.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.has_rotations.store(false, Ordering::Release);
+        core::mem::take(&mut *self.rotations.lock())
+    }
+
+    /// How often a bucket got a new head since the open.
+    pub fn head_updates(&self) -> u64 {
+        self.head_updates.load(Ordering::Relaxed)
+    }
+
+    /// A record of a sealed segment starts here; `None` if this process did not write it.
+    pub(super) fn mark(&self, bucket: u16, segment: u32, turn: u64) -> Option<u64> {
+        self.buckets.get(usize::from(bucket))?.lock().mark(segment, turn)
     }
 
     /// All segments, ascending.
@@ -510,8 +477,7 @@ impl<V: Vfs> ValueLog<V> {
                 if state.head.as_ref().is_some_and(|head| head.number == segment) {
                     return Err(Error::InvalidArgument("a value-log head cannot be removed".to_string()));
                 }
-                state.sealed.remove(&segment);
-                state.unsynced.retain(|s| s.number != segment);
+                state.forget(segment);
             }
             None => {
                 self.retired.lock().remove(&(bucket, segment));
@@ -525,7 +491,7 @@ impl<V: Vfs> ValueLog<V> {
         }
     }
 
-    fn check_alive(&self) -> Result<()> {
+    pub(super) fn check_alive(&self) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly("it was opened for reading".to_string()));
         }
@@ -536,25 +502,15 @@ impl<V: Vfs> ValueLog<V> {
     }
 }
 
-impl<V: Vfs> Bucket<V> {
-    /// The head takes no more appends; those under way go on.
-    fn seal(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.sealed.insert(head.number, head.end.load(Ordering::Relaxed));
-            self.unsynced.push(head);
-        }
-    }
-}
-
 /// Where a segment is read from.
-enum Source<V: Vfs> {
+pub(super) enum Source<V: Vfs> {
     Live(Arc<Segment<V>>),
     Sealed(Arc<Reader<V>>),
 }
 
 impl<V: Vfs> Source<V> {
     /// The file, its path, and a length that every record lies within.
-    fn parts(&self) -> (&V::File, &str, u64) {
+    pub(super) fn parts(&self) -> (&V::File, &str, u64) {
         match self {
             Self::Live(segment) => (&segment.file, &segment.path, segment.end.load(Ordering::Relaxed)),
             Self::Sealed(reader) => (&reader.file, &reader.path, reader.size),

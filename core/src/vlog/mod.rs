@@ -24,13 +24,19 @@
 //!
 //! Nothing points to a record before b: log records and tables that hold pointers are synced afterwards.
 
+mod bucket;
 mod discard;
 mod files;
 mod log;
+mod plan;
+mod sample;
+mod sync;
 #[cfg(test)]
 mod tests;
 
 pub use discard::{SegmentUse, discard_stats, pick_victims};
 pub(crate) use files::list_segments;
 pub use files::{bucket_dir, segment_path};
-pub use log::{SegmentInfo, ValueLog, ValueLogOptions};
+pub use log::{Rotation, SegmentInfo, ValueLog, ValueLogOptions};
+pub use plan::{GcLoad, GcOptions, GcPlan, flush_first, goal_of, jobs_of, pick_automatic};
+pub use sample::{SampleLimit, Sampled};

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use nokv_formats::table_props::VlogLive;
+use nokv_formats::vlog::SEGMENT_HEADER_BYTES;
 use nokv_formats::{CfId, KeyRef, TableMeta, ValuePtr, Version};
 
 use super::*;
@@ -14,7 +15,7 @@ use crate::sync::Arc;
 use crate::vfs::{IoErrorKind, Vfs};
 
 const OPTS: ValueLogOptions =
-    ValueLogOptions { segment_bytes: 300, buckets: 4, hot_buckets: 1, open_files: 2 };
+    ValueLogOptions { segment_bytes: 300, max_entries: 0, buckets: 4, hot_buckets: 1, open_files: 2 };
 const CF: CfId = CfId(0);
 
 fn state() -> ManifestState {
@@ -274,6 +275,62 @@ fn dead_bytes_are_what_no_table_names() {
     assert_eq!(victims(0.5), [(0, 2), (2, 1)]);
     assert_eq!(victims(0.25), [(0, 2), (2, 1), (0, 1)]);
     assert_eq!(victims(0.0), [(0, 2), (2, 1), (0, 1)], "a wholly live segment is never worth it");
+}
+
+#[test]
+fn a_segment_is_left_after_so_many_values() {
+    let fs = TestFs::new(true);
+    let opts =
+        ValueLogOptions { segment_bytes: 1 << 20, max_entries: 3, buckets: 1, hot_buckets: 0, open_files: 2 };
+    let open = || ValueLog::open(fs.clone(), "db", opts, false, &state(), false).unwrap();
+    let log = open();
+    let segments = |log: &ValueLog<TestFs>| (0..7).map(|n| put(log, n).unwrap().segment).collect::<Vec<_>>();
+    assert_eq!(segments(&log), [1, 1, 1, 2, 2, 2, 3]);
+    let rotations = log.take_rotations();
+    assert_eq!(
+        rotations.iter().map(|r| (r.segment, r.entries)).collect::<Vec<_>>(),
+        [(1, 0), (2, 3), (3, 3)]
+    );
+    assert_eq!((log.take_rotations().len(), log.head_updates()), (0, 3));
+    // A reopened log starts a new segment, so it never has to count.
+    assert_eq!(segments(&open()), [4, 4, 4, 5, 5, 5, 6]);
+}
+
+#[test]
+fn a_sample_covers_a_share_from_the_head_or_from_a_place_that_changes() {
+    let fs = TestFs::new(true);
+    let opts = ValueLogOptions { segment_bytes: 4000, buckets: 1, hot_buckets: 0, ..OPTS };
+    let open = || ValueLog::open(fs.clone(), "db", opts, false, &state(), false).unwrap();
+    let log = open();
+    let ptrs: Vec<_> = (0..60).map(|n| put(&log, n).unwrap()).collect();
+    log.seal_heads();
+    let offsets: Vec<u64> = ptrs.iter().filter(|p| p.segment == 1).map(|p| p.offset).collect();
+    let sample = |log: &ValueLog<TestFs>, bytes, records, turn| {
+        let mut seen = Vec::new();
+        let limit = SampleLimit { bytes, records, turn };
+        let sampled = log
+            .sample(0, 1, limit, &mut |offset, len, record| {
+                let n = ptrs.iter().position(|p| (p.segment, p.offset) == (1, offset)).unwrap();
+                assert_eq!((record.key.user_key, record.value), (&*key(n), &*value(n)));
+                seen.push((offset, len));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen.len() as u64, sampled.records);
+        assert_eq!(seen.iter().map(|s| s.1).sum::<u64>(), sampled.to - sampled.from);
+        sampled
+    };
+    assert_eq!(sample(&log, 1, u64::MAX, None).records, 1, "at least one record");
+    let some = sample(&log, 500, u64::MAX, None);
+    assert!(some.from == SEGMENT_HEADER_BYTES && (500..700).contains(&(some.to - some.from)), "{some:?}");
+    assert_eq!(sample(&log, 500, 2, None).records, 2);
+    let whole = sample(&log, u64::MAX, u64::MAX, None);
+    assert_eq!((whole.records, whole.to), (offsets.len() as u64, whole.segment_bytes));
+    for log in [log, open()] {
+        let starts: alloc::collections::BTreeSet<u64> =
+            (0..20).map(|turn| sample(&log, 1, 1, Some(turn)).from).collect();
+        assert!(starts.len() > 10 && starts.iter().all(|at| offsets.contains(at)), "{starts:?}");
+    }
 }
 
 #[cfg(feature = "std")]

@@ -101,10 +101,12 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     pub fn compact_range(&self, cf: CfId, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<()> {
         let _entered = self.enter()?;
         self.check(cf)?;
+        // What comes later is left: steady writers would keep it from ending.
+        let up_to = self.published_seq();
         self.flush()?;
         loop {
             let epoch = self.inner.signals.epoch();
-            match self.inner.engine.compact_range_step(cf, lower, upper) {
+            match self.inner.engine.compact_range_step_to(cf, lower, upper, up_to) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(Error::Busy(_)) => self.wait_for_work(epoch)?,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nokv_core::engine::{Engine, GcReport, GcStep};
+use nokv_core::engine::{Engine, GcReport, GcStep, GcTick, Work};
 use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::Mutex;
 
@@ -16,6 +16,8 @@ use super::watchdog::watchdog_loop;
 
 /// How often an idle thread looks for work that only time brings (expired data).
 const IDLE_LOOK: Duration = Duration::from_secs(1);
+/// How often a collection that cannot go on looks whether it can.
+const GC_LOOK: Duration = Duration::from_millis(10);
 /// How long a step that failed for want of space waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -32,8 +34,10 @@ pub(crate) struct Workers {
 
 pub(crate) struct WorkerOptions {
     pub(crate) compactors: usize,
+    /// How often values are collected by themselves; `None`: never.
     pub(crate) gc_interval: Option<Duration>,
-    pub(crate) gc_ratio: f64,
+    /// Threads for that.
+    pub(crate) gc_threads: usize,
     pub(crate) watchdog_interval: Option<Duration>,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
     pub(crate) hot: Arc<HotRings>,
@@ -70,12 +74,15 @@ impl Workers {
             spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }
         if let Some(interval) = options.gc_interval {
-            let (engine, signals) = (engine.clone(), signals.clone());
-            let listener = options.listener.clone();
-            let spawned = workers.spawn("nokv-gc".to_string(), move || {
-                gc_loop(&engine, &signals, &stop, interval, options.gc_ratio, listener.as_deref());
-            });
-            spawned.inspect_err(|_| workers.stop(&all_signals))?;
+            for n in 0..options.gc_threads.max(1) {
+                let (engine, signals, stop) = (engine.clone(), signals.clone(), stop.clone());
+                let listener = options.listener.clone();
+                let interval = (n == 0).then_some(interval);
+                let spawned = workers.spawn(format!("nokv-gc-{n}"), move || {
+                    gc_loop(&engine, &signals, &stop, interval, listener.as_deref());
+                });
+                spawned.inspect_err(|_| workers.stop(&all_signals))?;
+            }
         }
         if let Some(interval) = options.hot.step_interval() {
             let (engine, signals) = (engine.clone(), signals.clone());
@@ -141,27 +148,43 @@ fn work_loop<V: Vfs, I: MemIndex>(
             *idle_at.lock() = None;
             continue;
         };
-        let what = format!("{work:?}");
-        let started = Instant::now();
-        let result = engine.run_work(work);
-        if matches!(result, Err(Error::Busy(_))) {
-            // Given up because the database closes: nothing failed.
-            continue;
+        // Collections make room for a flush.
+        let _urgent = matches!(work, Work::Flush(_)).then(|| signals.urgent());
+        if !run_step(engine, signals, work, listener) {
+            retry_later(signals, stop);
         }
-        if let Some(listener) = listener {
-            listener.on_event(&Event::step(&what, started.elapsed(), &result));
-        }
-        match result {
-            Ok(()) => tracing::debug!(step = what, took = ?started.elapsed(), "background step"),
-            Err(error) => {
-                tracing::error!(step = what, %error, "background step failed");
-                if !stop.load(Ordering::Acquire) {
-                    let epoch = signals.epoch();
-                    signals.wait_change(epoch, Some(Instant::now() + RETRY_AFTER));
-                }
-            }
-        }
-        signals.bump();
+    }
+}
+
+/// Runs one step and tells of it; false if it failed.
+fn run_step<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    work: Work<I>,
+    listener: Option<&dyn EventListener>,
+) -> bool {
+    let what = format!("{work:?}");
+    let started = Instant::now();
+    let result = engine.run_work(work);
+    if matches!(result, Err(Error::Busy(_))) {
+        // Given up because the database closes: nothing failed.
+        return true;
+    }
+    if let Some(listener) = listener {
+        listener.on_event(&Event::step(&what, started.elapsed(), &result));
+    }
+    match &result {
+        Ok(()) => tracing::debug!(step = what, took = ?started.elapsed(), "background step"),
+        Err(error) => tracing::error!(step = what, %error, "background step failed"),
+    }
+    signals.bump();
+    result.is_ok()
+}
+
+fn retry_later(signals: &HostSignals, stop: &AtomicBool) {
+    if !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        signals.wait_change(epoch, Some(Instant::now() + RETRY_AFTER));
     }
 }
 
@@ -179,36 +202,46 @@ impl<V: Vfs, I: MemIndex> Drop for OnPanic<'_, V, I> {
     }
 }
 
+/// Runs steps of automatic collections; the first of these threads also looks for what to collect, each `interval`.
 fn gc_loop<V: Vfs, I: MemIndex>(
     engine: &Engine<V, I>,
     signals: &HostSignals,
     stop: &AtomicBool,
-    interval: Duration,
-    ratio: f64,
+    interval: Option<Duration>,
     listener: Option<&dyn EventListener>,
 ) {
     let _guard = OnPanic { engine, signals };
-    let mut next = Instant::now() + interval;
+    let mut next = interval.map(|interval| Instant::now() + interval);
     while !stop.load(Ordering::Acquire) {
         let epoch = signals.epoch();
-        if Instant::now() < next {
-            signals.wait_change(epoch, Some(next));
+        if let Some(work) = engine.next_collection() {
+            if !run_step(engine, signals, work, listener) {
+                retry_later(signals, stop);
+            }
             continue;
         }
-        next = Instant::now() + interval;
-        let started = Instant::now();
-        match collect(engine, signals, ratio, Some(stop)) {
-            Err(Error::NothingToCollect | Error::GcRejected | Error::Closed | Error::ReadOnly(_)) => {}
-            result => {
-                if let Some(listener) = listener {
-                    let result = result.clone().map(|_| ());
-                    listener.on_event(&Event::step("value-log collection", started.elapsed(), &result));
+        let now = Instant::now();
+        if let (Some(interval), Some(at)) = (interval, next)
+            && at <= now
+        {
+            // A pass that ended looks again at once: there may be more.
+            next = match engine.gc_tick() {
+                Ok(GcTick::Started(_)) => Some(now),
+                Ok(GcTick::Running) => Some(now + GC_LOOK),
+                Ok(GcTick::Nothing | GcTick::Skipped) => Some(now + interval),
+                Err(error) => {
+                    if !matches!(error, Error::Closed | Error::ReadOnly(_)) {
+                        tracing::error!(%error, "value-log collection failed");
+                    }
+                    Some(now + interval)
                 }
-                if let Err(error) = result {
-                    tracing::error!(%error, "value-log collection failed");
-                }
-            }
+            };
+            continue;
         }
+        // Writers that leave, for which a job may wait, wake nobody.
+        let soon = engine.has_collections().then(|| now + GC_LOOK);
+        let until = [soon, next].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK);
+        signals.wait_change(epoch, Some(until.max(now)));
     }
 }
 

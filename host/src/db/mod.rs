@@ -254,7 +254,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .clock
             .clone()
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
-        let signals = Arc::new(HostSignals::new(options.background_bytes_per_second));
+        let signals =
+            Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
         let hot = Arc::new(HotRings::new(options.to_hot(random_id()), clock.clone()));
         let environment = Environment {
             clock: clock.clone(),
@@ -269,7 +270,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             let worker_options = WorkerOptions {
                 compactors: options.compactor_threads(),
                 gc_interval: (!interval.is_zero()).then_some(interval),
-                gc_ratio: options.value_log_gc_discard_ratio,
+                gc_threads: options.gc_parallelism(),
                 watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
                 hot: hot.clone(),

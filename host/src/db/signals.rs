@@ -3,13 +3,18 @@
 //! A waiter reads the epoch, looks at the engine, and sleeps only while the epoch is still the one it read; so an
 //! event between the look and the sleep is not missed.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
+use nokv_core::engine::ValueLogStep;
 use nokv_core::heat::Signals;
 use parking_lot::{Condvar, Mutex};
 
 use super::limit::RateLimit;
+
+/// While a flush runs, a collection rests so long each time it moved so many bytes: about 64 MiB a second are left to it.
+const YIELD: Duration = Duration::from_millis(4);
+const YIELD_BYTES: u64 = 256 << 10;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -20,16 +25,33 @@ pub(crate) struct HostSignals {
     publish_gate: Mutex<()>,
     published: Condvar,
     io: RateLimit,
+    /// Steps that run now and that collection lets go first.
+    urgent: AtomicUsize,
+    /// Bytes that collections moved since they last looked at that.
+    moved: AtomicU64,
+    /// Report steps of the value log at level `info`.
+    verbose: bool,
 }
 
 impl HostSignals {
-    pub(crate) fn new(background_bytes_per_second: u64) -> Self {
-        Self { io: RateLimit::new(background_bytes_per_second), ..Self::default() }
+    pub(crate) fn new(background_bytes_per_second: u64, verbose: bool) -> Self {
+        Self { io: RateLimit::new(background_bytes_per_second), verbose, ..Self::default() }
+    }
+
+    /// Until the guard is dropped collections go slowly.
+    pub(crate) fn urgent(&self) -> Urgent<'_> {
+        self.urgent.fetch_add(1, Ordering::Relaxed);
+        Urgent(self)
     }
 
     /// The database closes: background work is not slowed down any more.
     pub(crate) fn stop_limit(&self) {
         self.io.stop();
+    }
+
+    /// How often background work waited for its limit.
+    pub(crate) fn limit_waits(&self) -> u64 {
+        self.io.waits()
     }
 
     /// The number of the last event.
@@ -91,6 +113,15 @@ impl HostSignals {
     }
 }
 
+/// See [`HostSignals::urgent`].
+pub(crate) struct Urgent<'a>(&'a HostSignals);
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.urgent.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Signals for HostSignals {
     fn work_ready(&self) {
         self.bump();
@@ -98,5 +129,24 @@ impl Signals for HostSignals {
 
     fn background_io(&self, bytes: u64) {
         self.io.take(bytes);
+    }
+
+    fn collection_io(&self, bytes: u64) {
+        self.io.take(bytes);
+        let moved = self.moved.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if moved >= YIELD_BYTES {
+            self.moved.store(0, Ordering::Relaxed);
+            if self.urgent.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(YIELD);
+            }
+        }
+    }
+
+    fn value_log(&self, step: &ValueLogStep) {
+        match step {
+            ValueLogStep::Refused(refusal) => tracing::warn!("value log: {refusal}"),
+            step if self.verbose => tracing::info!("value log: {step}"),
+            step => tracing::debug!("value log: {step}"),
+        }
     }
 }

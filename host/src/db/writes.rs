@@ -173,6 +173,11 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         self.inner.queue.snapshot()
     }
 
+    /// How often background work waited because of `background_bytes_per_second`.
+    pub fn background_limit_waits(&self) -> u64 {
+        self.inner.signals.limit_waits()
+    }
+
     /// `detect_conflicts` takes batches with preconditions.
     fn check_conflicts_are_detected(&self) -> Result<()> {
         if self.inner.options.detect_conflicts {

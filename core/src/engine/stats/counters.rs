@@ -49,7 +49,7 @@ macro_rules! counters {
         pub(crate) struct Shared { $( pub(crate) $c: Count, )+ }
 
         impl Shared {
-            fn values(&self) -> CounterValues {
+            pub(crate) fn values(&self) -> CounterValues {
                 CounterValues { $( $c: self.$c.get(), )+ ..CounterValues::default() }
             }
         }

@@ -1,7 +1,7 @@
 //! What the options mean to the engine, the commit queue and the threads.
 
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::EngineOptions;
+use nokv_core::engine::{EngineOptions, WatchdogOptions};
 use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
@@ -32,12 +32,14 @@ impl Options {
             wal_segment_bytes: self.wal_segment_bytes,
             value_threshold_bytes: self.value_threshold_bytes,
             value_log_segment_bytes: self.value_log_segment_bytes,
+            value_log_max_entries: self.value_log_max_entries,
             value_log_buckets: self.value_log_bucket_count.max(1),
             value_log_hot_buckets: if self.value_log_bucket_count > 1 {
                 self.value_log_hot_bucket_count
             } else {
                 0
             },
+            gc: self.to_gc(),
             table: TableOptions {
                 block_bytes: self.block_bytes,
                 bloom_bits_per_key: self.bloom_bits_per_key,
@@ -46,19 +48,28 @@ impl Options {
             compression: self.compression,
             table_bytes: self.table_bytes,
             block_cache_bytes: self.block_cache_bytes,
+            filter_cache_bytes: self.bloom_cache_bytes,
             open_files_max: self.open_files_max,
             pick: PickOptions {
-                l0_tables: self.level0_compaction_tables,
+                // Writers are never slowed down before a compaction is due.
+                l0_tables: self.level0_compaction_tables.min(self.level0_slowdown_tables()).max(1),
                 base_bytes: self.level_base_bytes,
                 multiplier: self.level_multiplier,
-                ..PickOptions::default()
+                ..self.to_ingest_pick()
             },
             level0_slowdown_tables: self.level0_slowdown_tables(),
             level0_stop_tables: self.level0_stop_tables,
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
-            watchdog: self.to_watchdog(),
+            watchdog: WatchdogOptions {
+                enabled: self.enable_wal_watchdog,
+                min_removable: self.wal_auto_gc_min_removable,
+                max_batch: self.wal_auto_gc_max_batch,
+                warn_ratio: self.wal_typed_record_warn_ratio,
+                warn_segments: self.wal_typed_record_warn_segments,
+                lag_warn_segments: self.raft_lag_warn_segments,
+            },
         }
     }
 

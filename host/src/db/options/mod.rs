@@ -16,6 +16,7 @@ use super::events::EventListener;
 use crate::index::MemTableEngine;
 
 mod bounds;
+mod collect;
 mod engine;
 mod hot;
 mod page;

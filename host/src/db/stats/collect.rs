@@ -32,6 +32,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     pub fn stats(&self) -> StatsSnapshot {
         let e = self.engine().stats();
         let write = self.write_stats();
+        let regions = self.inner.stats.regions.read().clone();
         StatsSnapshot {
             entries: signed(e.levels.iter().map(|l| l.entries).sum::<u64>() + e.memtable_entries),
             flush: flush(&e),
@@ -39,7 +40,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             value_log: self.value_log_stats(&e),
             wal: self.wal_stats(&e),
             raft: self.raft_stats(),
-            region: self.inner.stats.regions.read().as_ref().map(|r| r.counts()).unwrap_or_default(),
+            region: regions.map(|regions| regions.counts()).unwrap_or_default(),
             hot: self.hot_stats_snapshot(),
             cache: cache(&e),
             lsm: self.lsm_stats(&e),
@@ -207,12 +208,17 @@ impl StatsSnapshot {
             ..options.clone()
         };
         let db = Db::open_on(fs, options)?;
-        let mut stats = db.stats();
+        let stats = db.stats().of_files();
         db.close()?;
-        stats.engine.offline = true;
-        stats.engine.memory = MemorySnapshot::default();
-        stats.engine.latency.clear();
         Ok(stats)
+    }
+
+    /// Without what tells of the process that took it: for a database that was opened only to look.
+    pub(crate) fn of_files(mut self) -> Self {
+        self.engine.offline = true;
+        self.engine.memory = MemorySnapshot::default();
+        self.engine.latency.clear();
+        self
     }
 }
 
