@@ -60,7 +60,6 @@ const PENDING: &[&str] = &[
     "ingest_backlog_merge_score",
     "ingest_shard_parallelism",
     "compaction_value_weight",
-    "compaction_value_alert_threshold",
     "hot_ring_enabled",
     "hot_ring_bits",
     "hot_ring_top_k",
