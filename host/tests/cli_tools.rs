@@ -222,7 +222,10 @@ fn an_answer_that_is_not_ours_is_a_clear_error() {
     for (answer, says) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "has no NoKV.Stats"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi!", "is no JSON"),
-        ("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nno\x1b[2Jsuch", "404 Not Found: no\\x1b[2Jsuch"),
+        (
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno\x1b[2Jsuch",
+            "404 Not Found: no\\x1b[2Jsuch",
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", "broke off"),
         ("220 smtp.example ESMTP\r\n", "failed"),
         ("", "failed"),
@@ -248,7 +251,7 @@ fn looks_beside_a_process_that_changes_its_files_all_the_time_never_fail() {
     let path = dir.path().to_str().expect("text");
     // Small enough that log segments, tables and value-log segments come and go.
     let options =
-        Options { mem_table_bytes: 64 << 10, wal_segment_bytes: 64 << 10, ..Options::new(dir.path()) };
+        Options { mem_table_bytes: 64 << 10, wal_segment_bytes: 256 << 10, ..Options::new(dir.path()) };
     let db = Db::open(options).expect("a database");
     db.set(b"first", b"value").expect("a write");
     let done = AtomicBool::new(false);

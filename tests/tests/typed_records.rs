@@ -405,6 +405,8 @@ fn rewriting_a_group_without_records_moves_its_pointer_to_the_end() {
     let at = append(&db, 2, 0);
     db.wal().set_raft_pointer(pointer(1, at)).unwrap();
     fill_to(&db, 3);
+    assert_eq!(db.wal().rewrite_forward(3).unwrap(), 0);
+    assert_eq!(db.wal().raft_pointers().len(), 1, "a group that is not there is not made");
     assert_eq!(db.wal().rewrite_forward(1).unwrap(), 0);
     assert_eq!(db.wal().raft_pointers()[0].position(), db.wal().end());
 }

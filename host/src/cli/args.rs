@@ -90,6 +90,11 @@ Examples:
     /// Works beside a running process.
     Vlog,
 
+    /// Print the options that are in effect, with what each means
+    ///
+    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
+    Options(OptionsArgs),
+
     /// Print the regions that the store holds; a database without a cluster has none
     ///
     /// Works beside a running process.
@@ -126,11 +131,6 @@ Examples:
   nokv workload --workdir load --ops 1000000 --metrics-addr 9090
   nokv workload --workdir load --ops 100000 --mix read=95,write=5 --keys 1000000 --value-bytes 1000")]
     Workload(WorkloadArgs),
-
-    /// Print the options that are in effect, with what each means
-    ///
-    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
-    Options(OptionsArgs),
 
     /// Look into log directories
     #[command(subcommand)]
@@ -297,6 +297,22 @@ pub enum Wal {
     Backup(WalBackup),
 }
 
+/// `nokv wal backup`.
+#[derive(Debug, Args)]
+pub struct WalBackup {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// Directory of the copies, made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Only segments with higher numbers.
+    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
+    pub after: u32,
+}
+
 /// A log.
 #[derive(Debug, Args)]
 pub struct WalDir {
@@ -350,22 +366,6 @@ pub struct WalTail {
     /// Start behind the record at this place, as `wal dump` prints it.
     #[arg(long, value_name = "SEGMENT:OFFSET", value_parser = position)]
     pub after: Option<(u32, u64)>,
-}
-
-/// `nokv wal backup`.
-#[derive(Debug, Args)]
-pub struct WalBackup {
-    /// The log.
-    #[command(flatten)]
-    pub log: WalDir,
-
-    /// Directory of the copies, made if it is missing.
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
-
-    /// Only segments with higher numbers.
-    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
-    pub after: u32,
 }
 
 fn position(text: &str) -> Result<(u32, u64), String> {

@@ -109,12 +109,7 @@ impl<B: Backend> Session<'_, B> {
         let workdir = cli.workdir.clone().or(from_config);
         let workdir = workdir.as_deref();
         match &cli.command {
-            Command::Options(args) => {
-                let mut options = self.config.clone().unwrap_or_default();
-                options.work_dir = workdir.map_or(options.work_dir, Path::to_path_buf);
-                let printed = options::print(self.out, &options, args.toml, self.json);
-                printed.map_err(|e| Failure::output(&e))
-            }
+            Command::Options(args) => self.options(workdir, args),
             Command::Wal(command) => self.wal(command),
             Command::Stats(args) => self.stats(workdir, args),
             Command::Hot(args) => self.hot(workdir, args),
@@ -170,13 +165,21 @@ impl<B: Backend> Session<'_, B> {
                 self.notes(&report.notes)
             }
             // They need none: see `run`.
-            Command::Options(_)
-            | Command::Wal(_)
+            Command::Wal(_)
             | Command::Stats(_)
             | Command::Hot(_)
             | Command::Pins(_)
-            | Command::Top(_) => Ok(()),
+            | Command::Top(_)
+            | Command::Options(_) => Ok(()),
         }
+    }
+
+    fn options(&mut self, workdir: Option<&Path>, args: &args::OptionsArgs) -> Result<()> {
+        let mut options = self.config.clone().unwrap_or_default();
+        if let Some(dir) = workdir {
+            options.work_dir = dir.to_path_buf();
+        }
+        options::print(self.out, &options, args.toml, self.json).map_err(|e| Failure::output(&e))
     }
 
     /// The directory that was given.

@@ -130,6 +130,15 @@ pub trait Backend {
     /// No database there, damage, or another process holds it.
     fn open(&self, dir: &Path, access: Access) -> Result<Self::Store>;
 
+    /// As [`Backend::open`], with the options of a file; a backend without options takes no notice of them.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<Self::Store> {
+        let _ = options;
+        self.open(dir, access)
+    }
+
     /// Asks the database in `dir` something, also beside a process that has it open: when that one changes files
     /// meanwhile, asks again.
     ///
@@ -140,15 +149,6 @@ pub trait Backend {
         let value = ask(&store)?;
         store.close()?;
         Ok(value)
-    }
-
-    /// As [`Backend::open`], with the options of a file; a backend without options takes no notice of them.
-    ///
-    /// # Errors
-    /// As [`Backend::open`].
-    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<Self::Store> {
-        let _ = options;
-        self.open(dir, access)
     }
 
     /// Verifies every checksum and invariant and lists all damage. Writes nothing.

@@ -72,7 +72,6 @@ impl Options {
         self.check_tree()?;
         self.check_hot_keys()?;
         self.check_watchdog()?;
-        super::hot::validate(self)?;
         // The engine checks what it needs; the names are its own.
         self.to_engine((), 1).validate().map_err(|error| match error {
             Error::InvalidArgument(text) => Error::InvalidArgument(our_names(&text)),
@@ -171,7 +170,8 @@ impl Options {
         let slots = self.value_log_hot_ring_window_slots as u64;
         whole("value_log_hot_ring_window_slots", slots, 0, 256, false)?;
         let slot = self.value_log_hot_ring_window_slot_duration;
-        time("value_log_hot_ring_window_slot_duration", slot, DURATION_MAX)
+        time("value_log_hot_ring_window_slot_duration", slot, DURATION_MAX)?;
+        super::hot::check_limit(self)
     }
 
     fn check_watchdog(&self) -> Result<()> {

@@ -1,4 +1,6 @@
-//! The options of the hot rings: checks, and the rings' own options.
+//! The options of the hot rings: the rings' own options, and what binds some of them.
+//!
+//! Who may call it: the checks of all options, and an open.
 
 use std::time::Duration;
 
@@ -19,16 +21,16 @@ fn slot_ns(duration: Duration) -> u64 {
     ns(if duration.is_zero() { WINDOW_SLOT_DEFAULT } else { duration })
 }
 
-/// Refuses what does not go together; bounds of single options are checked elsewhere.
-pub(super) fn validate(options: &Options) -> Result<()> {
-    let refuse = |text: String| Err(Error::InvalidArgument(text));
+/// What binds the limit of writes to the rings.
+pub(super) fn check_limit(options: &Options) -> Result<()> {
+    let refuse = |text: &str| Err(Error::InvalidArgument(text.to_string()));
     if options.write_hot_key_limit > 0 && !options.hot_ring_enabled {
-        return refuse("write_hot_key_limit needs hot_ring_enabled: nothing counts writes".to_string());
+        return refuse("write_hot_key_limit needs hot_ring_enabled: nothing counts writes");
     }
     if options.write_hot_key_limit > 0 && !options.to_hot(0).shape.forgets() {
         let text = "write_hot_key_limit needs a window (hot_ring_window_slots), a decay (hot_ring_decay_interval) or a \
                     rotation (hot_ring_rotation_interval): a key at its limit would never be written again";
-        return refuse(text.to_string());
+        return refuse(text);
     }
     Ok(())
 }
