@@ -75,4 +75,17 @@ impl Slow {
     fn stats(&self) -> StatsSnapshot {
         self.db.stats()
     }
+
+    /// The first statistics that are as wanted. Nobody is told when the last reader of a file leaves: a background
+    /// thread sees it when it next looks, once a second.
+    fn until(&self, is_wanted: impl Fn(&StatsSnapshot) -> bool) -> StatsSnapshot {
+        loop {
+            let stats = self.stats();
+            if is_wanted(&stats) {
+                return stats;
+            }
+            self.db.wait_idle().unwrap();
+            std::thread::yield_now();
+        }
+    }
 }
