@@ -190,7 +190,29 @@ impl<'a> Iterator for Sections<'a> {
     }
 }
 
+/// What the head of a section says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionHead {
+    /// What the section holds.
+    pub kind: u8,
+    /// Whose it is.
+    pub group: u64,
+    /// Length of its bytes, which may be more than there is.
+    pub len: u64,
+}
+
 fn decode_section<'a>(reader: &mut Reader<'a>) -> Result<SectionRef<'a>, Malformed> {
+    let start = reader.offset();
+    let SectionHead { kind, group, len } = decode_section_head(reader)?;
+    let len = usize::try_from(len).map_err(|_| Malformed::new(start + 8, "a section within its batch"))?;
+    Ok(SectionRef { kind, group, bytes: reader.take(len, "a section within its batch")? })
+}
+
+/// Takes the head of a section.
+///
+/// # Errors
+/// Too few bytes, or a group that the engine's own sections do not have.
+pub fn decode_section_head(reader: &mut Reader<'_>) -> Result<SectionHead, Malformed> {
     let start = reader.offset();
     let kind = reader.u8("a section head")?;
     let [e, f, g] = reader.array::<3>("a section head")?;
@@ -199,9 +221,7 @@ fn decode_section<'a>(reader: &mut Reader<'a>) -> Result<SectionRef<'a>, Malform
     if kind == SECTION_BATCH && group > u64::from(u32::MAX) {
         return Err(Malformed::new(start + 1, "zeros in a section head"));
     }
-    let len = reader.u64("a section head")?;
-    let len = usize::try_from(len).map_err(|_| Malformed::new(start + 8, "a section within its batch"))?;
-    Ok(SectionRef { kind, group, bytes: reader.take(len, "a section within its batch")? })
+    Ok(SectionHead { kind, group, len: reader.u64("a section head")? })
 }
 
 #[cfg(test)]

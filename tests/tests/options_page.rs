@@ -1,4 +1,4 @@
-//! The page about the options is what the table of options says. `NOKV_REWRITE=1` writes it anew.
+//! The page about the options is what the table of options says. `NOKV_BLESS=1` writes it anew.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use std::path::Path;
 fn the_page_is_made_from_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/options.md");
     let page = nokv::options_page();
-    if std::env::var_os("NOKV_REWRITE").is_some() {
+    if std::env::var_os("NOKV_BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == page, "docs/options.md is not what the table says: run this test with NOKV_REWRITE=1");
+    assert!(stored == page, "docs/options.md is not what the table says: run this test with NOKV_BLESS=1");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!
 //! | step | crash after it leaves |
 //! |---|---|
-//! | a. value log synced | nothing that is named |
+//! | a. value log synced, and the log if it holds typed records | nothing that is named |
 //! | b. table bytes, then its directory entry | an unnamed table, swept at open |
 //! | c. manifest edit {add table, log floor, flushed seq, value-log segments} | replay skips what the table holds |
 //! | d. log segments below the floor unlinked, if no raft group has records (else by the watchdog) | segments below the floor, ignored and swept |
@@ -89,6 +89,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let view = self.view();
         let ranges = memtable.ranges().unwrap_or_default();
         let tables = self.build_from_memtable(memtable, &ranges, &horizon, &view)?;
+        self.sync_typed().inspect_err(|e| self.give_back(&tables, e))?;
         let build = watch.lap();
         let mut install = self.install.lock();
         let floor = self.log_floor(install.manifest.state(), self.flush_floor(Some(memtable)));

@@ -76,6 +76,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
             return Err(error);
         }
+        self.sync_typed()?;
         self.install_foreign(metas, replace, seq, ticket)?;
         Ok(seq)
     }

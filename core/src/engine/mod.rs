@@ -29,7 +29,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Orderin
 use crate::table::{Table, TableShared};
 use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
-use crate::wal::{BatchLog, Tally};
+use crate::wal::{BatchLog, Position, Tally};
 use crate::write::publish::Publisher;
 
 mod background;
@@ -44,7 +44,9 @@ mod gc;
 mod ingest;
 mod open;
 mod options;
+mod raft;
 mod reads;
+mod regions;
 mod repair;
 mod replay;
 mod snapshots;
@@ -64,6 +66,7 @@ pub use gc::{
 pub use ingest::ReplacedRange;
 pub use open::{Environment, OpenReport};
 pub use options::EngineOptions;
+pub use raft::REWRITE_BYTES_MAX;
 pub use reads::{Entries, InternalScan, prefix_end};
 pub use repair::{RepairPlan, RepairStep, apply_repair, plan_repair};
 pub use snapshots::Snapshot;
@@ -72,7 +75,7 @@ pub use stats::{
     PinOwner, PinStats, SAMPLED_ONE_IN, SegmentStats, StageValues,
 };
 pub use stats_compaction::{CompactionStats, IngestStats, LevelPressure, MergeReasons};
-pub use typed::{REWRITE_BYTES_MAX, RecordKind, TypedSection, TypedVisit, WalSegment};
+pub use typed::{RecordKind, TypedSection, TypedVisit, WalSegment};
 pub use watchdog::{RaftStatus, WalStatus, WatchdogOptions};
 pub use writes::{Member, Prepared, Separated, Ticket};
 
@@ -113,8 +116,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flushed_seq: AtomicU64,
     /// The log floor that the manifest records.
     pub(crate) wal_floor: AtomicU32,
-    /// What the log held when it was replayed, for one that is read-only.
-    pub(crate) replayed: Tally,
+    /// What the log held when it was replayed, and where it ended, for one that is read-only.
+    pub(crate) replayed: (Tally, Position),
     /// The manifest's raft pointers and regions, to look at without its lock.
     pub(crate) raft: Mutex<BTreeMap<u64, RaftPointer>>,
     pub(crate) regions: Mutex<BTreeMap<u64, RegionMeta>>,

@@ -138,6 +138,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             batches: 0,
             ops: 0,
             tally: Tally::default(),
+            end: Position::default(),
         };
         let batch_log = recover_log(
             &fs,
@@ -152,6 +153,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         )?;
         if !options.read_only {
             manifest.begin_writes()?;
+            make_table_dir(&fs, dir)?;
             let cut_any = report.cut.is_some() || opened.torn_at.is_some();
             if !cut_any {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
@@ -178,7 +180,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 (Arc::new(fresh), replay.done)
             }
         };
-        let shared = Arc::new(TableShared::new(options.block_cache_bytes, options.open_files_max));
+        let shared = TableShared::new(options.block_cache_bytes, options.open_files_max);
+        let shared = Arc::new(shared.with_filter_bytes(options.filter_cache_bytes));
         let tables = TableVersion::new(state.tables().map(|(level, ingest, meta)| {
             let path = join(&join(dir, TABLE_DIR), &table_name(meta.id));
             let table = Table::new(fs.clone(), &path, TableMeta::clone(meta), shared.clone());
@@ -221,7 +224,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             durable_seq: AtomicU64::new(last.0),
             flushed_seq: AtomicU64::new(state.flushed_seq.0),
             wal_floor: AtomicU32::new(wal_floor),
-            replayed: replay.tally,
+            replayed: (replay.tally, replay.end),
             raft: Mutex::new(state.raft),
             regions: Mutex::new(state.regions),
             watchdog: watchdog::Counters::default(),
@@ -291,6 +294,19 @@ pub(crate) fn sync_parents<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
         below = parent.trim_end_matches('/');
     }
     Ok(())
+}
+
+/// A copy of a database without tables may have lost the empty directory.
+fn make_table_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
+    let table_dir = join(dir, TABLE_DIR);
+    match fs.list(&table_dir) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == IoErrorKind::NotFound => {
+            fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
+            fs.sync_dir(dir).at("sync", dir)
+        }
+        Err(error) => Err(Error::io("list", &table_dir, error)),
+    }
 }
 
 /// Is every table that the manifest names there, with its size? Gives the highest number of any table file.

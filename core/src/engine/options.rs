@@ -50,6 +50,8 @@ pub struct EngineOptions<C> {
     pub table_bytes: u64,
     /// The block cache's bound, in bytes.
     pub block_cache_bytes: usize,
+    /// The bound of the filters of open tables, in bytes; 0 = none.
+    pub filter_cache_bytes: usize,
     /// Table files that may be open at once.
     pub open_files_max: usize,
     /// Shape of the tree.
@@ -90,6 +92,7 @@ impl<C> EngineOptions<C> {
             compression: Compression::None,
             table_bytes: 4 << 20,
             block_cache_bytes: 8 << 20,
+            filter_cache_bytes: 0,
             open_files_max: 128,
             pick: PickOptions::default(),
             level0_slowdown_tables: 12,

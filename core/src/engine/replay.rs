@@ -35,6 +35,8 @@ pub(super) struct Replay<'o, I: MemIndex> {
     pub(super) ops: u64,
     /// What the log holds.
     pub(super) tally: Tally,
+    /// Where it ends.
+    pub(super) end: Position,
 }
 
 impl<I: MemIndex> Replay<'_, I> {
@@ -138,6 +140,7 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     report.replayed_bytes = recovery.bytes;
     report.log_end = recovery.end;
     replay.tally = recovery.tally;
+    replay.end = recovery.end;
     // Groups that were removed: what they left counts for nobody.
     for (group, before) in &state.raft_removed {
         replay.tally.forget_group(*group, *before);

@@ -175,7 +175,7 @@ pub fn raft_status(
 /// The log at one moment. Counters start at 0 with each open.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WalStatus {
-    /// The segment that takes records; 0 when read-only.
+    /// The segment that takes records; the last one when read-only, 0 without any.
     pub active_segment: u32,
     /// Segments.
     pub segment_count: u64,
@@ -247,7 +247,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 let tally = batch_log.tally();
                 batch_log.segments().iter().map(|s| (s.number, tally.of_segment(s.number))).collect()
             }
-            None => self.replayed.segments().collect(),
+            None => self.wal_segments().iter().map(|s| (s.number, s.counts)).collect(),
         };
         let active = segments.last().map_or(0, |(number, _)| *number);
         decide(&Inputs { segments: &segments, active, floor }, &self.options.watchdog)
@@ -279,7 +279,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn raft_status(&self) -> RaftStatus {
         let (tally, active) = match &self.batch_log {
             Some(batch_log) => (batch_log.tally(), batch_log.end().segment),
-            None => (self.replayed.clone(), self.replayed.segments().last().map_or(0, |(number, _)| number)),
+            None => (self.replayed.0.clone(), self.replayed.1.segment),
         };
         let pointers = self.raft.lock().clone();
         let place = |group: &u64| pointers.get(group).and_then(RaftPointer::position).map(|at| at.segment);

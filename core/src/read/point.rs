@@ -10,7 +10,7 @@ use crate::index::MemIndex;
 use crate::read::resolve::{Bounds, Next, Resolver};
 use crate::read::view::View;
 use crate::sync::Arc;
-use crate::table::{Block, Table};
+use crate::table::{Block, Lookups, Table};
 use crate::vfs::Vfs;
 
 /// Values from this length on are pinned in their block, not copied.
@@ -154,17 +154,27 @@ pub fn get<V: Vfs, I: MemIndex>(
             return Ok(hit);
         }
     }
-    view.tables_for(key, |table| {
+    let mut counts = Lookups::default();
+    let mut asked = None;
+    let looked = view.tables_for(key, |table| {
         if !resolver.wants(table.meta().props.version_max) && table.meta().props.range_deletes == 0 {
             return Ok(true);
         }
-        let next = look_into(table, key, hash, bounds, now_ms, &mut resolver, &mut hit)?;
+        asked = Some(table);
+        let next = look_into(table, key, hash, bounds, now_ms, &mut resolver, &mut counts, &mut hit)?;
         Ok(next != Next::Done)
-    })?;
-    Ok(hit)
+    });
+    if let Some(table) = asked {
+        table.count_lookups(&counts);
+    }
+    looked.map(|()| hit)
 }
 
 #[inline]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the state of one read, taken apart so that it stays in registers"
+)]
 fn look_into<V: Vfs>(
     table: &Arc<Table<V>>,
     key: KeyRef<'_>,
@@ -172,6 +182,7 @@ fn look_into<V: Vfs>(
     bounds: Bounds,
     now_ms: &dyn Fn() -> u64,
     resolver: &mut Resolver,
+    counts: &mut Lookups,
     hit: &mut Option<Hit>,
 ) -> Result<Next> {
     let range_delete = if table.meta().props.range_deletes > 0 {
@@ -181,7 +192,7 @@ fn look_into<V: Vfs>(
     };
     resolver.begin_source(range_delete);
     let mut done = false;
-    table.find(key, hash, &mut |entry, block| {
+    table.find_counted(key, hash, counts, &mut |entry, block| {
         let mut is_best = false;
         let next = resolver.push(&entry, now_ms, &mut is_best);
         if is_best {

@@ -76,10 +76,10 @@ impl<V: Vfs, I: MemIndex> View<V, I> {
 
     /// Visits the tables that may hold `key`, newest source first, until `visit` says stop.
     #[inline]
-    pub fn tables_for(
-        &self,
+    pub fn tables_for<'v>(
+        &'v self,
         key: KeyRef<'_>,
-        mut visit: impl FnMut(&Arc<Table<V>>) -> Result<bool>,
+        mut visit: impl FnMut(&'v Arc<Table<V>>) -> Result<bool>,
     ) -> Result<()> {
         for (n, level) in self.tables.levels().iter().enumerate() {
             if n == 0 {

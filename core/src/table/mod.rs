@@ -9,14 +9,17 @@
 //! 3. A read that finds its block in the cache touches no file handle.
 //! 4. No lock of this module is held across a sync; a lock is held across reads only while one table's index
 //!    is loaded.
+//! 5. Filters may leave the memory and be read again (`filters`); indexes stay with their table.
 
 mod block;
 mod build;
 mod cache;
 mod compress;
 mod files;
+mod filters;
 mod iter;
 mod lazy;
+mod lookups;
 mod open;
 mod probe;
 mod salvage;
@@ -30,7 +33,9 @@ pub use build::{TableBuilder, TableOptions};
 pub use cache::{BlockCache, CacheStats, HitCount};
 pub use compress::{Compression, is_available};
 pub use files::FileCache;
+pub use filters::{FilterCache, FilterStats};
 pub use iter::{CursorOptions, TableCursor};
+pub use lookups::Lookups;
 pub use open::Table;
 pub(crate) use salvage::{Salvaged, salvage};
 
@@ -40,6 +45,8 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 pub struct TableShared {
     pub(crate) cache: BlockCache,
     pub(crate) files: FileCache,
+    pub(crate) filters: FilterCache,
+    lookups: lookups::LookupCounters,
     pinned_bytes: AtomicUsize,
     next_key: AtomicU64,
 }
@@ -50,9 +57,28 @@ impl TableShared {
         Self {
             cache: BlockCache::new(cache_bytes),
             files: FileCache::new(max_open_files),
+            filters: FilterCache::new(0),
+            lookups: lookups::LookupCounters::default(),
             pinned_bytes: AtomicUsize::new(0),
             next_key: AtomicU64::new(1),
         }
+    }
+
+    /// The same with filters bounded to `bytes`; 0 = no bound.
+    #[must_use]
+    pub fn with_filter_bytes(mut self, bytes: usize) -> Self {
+        self.filters = FilterCache::new(bytes);
+        self
+    }
+
+    /// The filters in memory.
+    pub fn filters(&self) -> &FilterCache {
+        &self.filters
+    }
+
+    /// Look-ups in filters and indexes since the open.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups.sum()
     }
 
     /// The block cache.
@@ -65,7 +91,7 @@ impl TableShared {
         &self.files
     }
 
-    /// Bytes that indexes, filters and range deletes of loaded tables hold.
+    /// Bytes that indexes and range deletes of loaded tables hold; filters are counted by [`FilterCache::stats`].
     pub fn pinned_bytes(&self) -> usize {
         self.pinned_bytes.load(Ordering::Relaxed)
     }

@@ -14,7 +14,9 @@ use nokv_formats::{EntryRef, KeyRef, Malformed, RangeDelete, TableMeta, TablePro
 use super::TableShared;
 use super::block::{Block, Place};
 use super::compress::Compression;
+use super::filters::{Home, Slot};
 use super::lazy::Lazy;
+use super::lookups::Lookups;
 use crate::error::{Error, IoContext, Result};
 use crate::read::range_set::RangeSet;
 use crate::sync::{AtomicU32, Ordering};
@@ -39,9 +41,11 @@ pub struct Table<V: Vfs> {
 /// What is read on first use and kept.
 pub(super) struct Loaded {
     pub(super) index: Index,
-    pub(super) filter: Option<Filter>,
+    filter: Home,
+    pub(super) filter_at: Range<u64>,
     pub(super) ranges: Arc<[RangeDelete]>,
     range_set: Arc<RangeSet>,
+    /// Of all but the filter.
     memory_bytes: usize,
 }
 
@@ -58,12 +62,7 @@ impl Tail {
         let base = self.footer.blocks_end;
         // The footer's parts ascend from `blocks_end`, and `bytes` reaches to its end.
         let (start, end) = ((range.start - base) as usize, (range.end - base) as usize);
-        let stored = self.bytes.get(start..end).unwrap_or(&[]);
-        let (codec, body) = unseal(stored, place.uid, place.offset).map_err(|m| place.malformed(m))?;
-        match place.codec(codec)? {
-            Compression::None => Ok(body),
-            _ => Err(place.malformed(Malformed::new(body.len(), "uncompressed section"))),
-        }
+        section_body(self.bytes.get(start..end).unwrap_or(&[]), place)
     }
 
     fn props(&self, path: &str) -> Result<TableProps> {
@@ -77,6 +76,15 @@ impl Tail {
             return Err(bad(Malformed::new(0, "uid of the table")));
         }
         Ok(props)
+    }
+}
+
+/// The verified body of a section's stored bytes.
+fn section_body<'a>(stored: &'a [u8], place: Place<'_>) -> Result<&'a [u8]> {
+    let (codec, body) = unseal(stored, place.uid, place.offset).map_err(|m| place.malformed(m))?;
+    match place.codec(codec)? {
+        Compression::None => Ok(body),
+        _ => Err(place.malformed(Malformed::new(body.len(), "uncompressed section"))),
     }
 }
 
@@ -174,7 +182,72 @@ impl<V: Vfs> Table<V> {
     #[inline]
     pub fn may_contain(&self, key_hash: u64) -> Result<bool> {
         let loaded = self.loaded()?;
-        Ok(loaded.filter.as_ref().is_none_or(|filter| filter.may_contain(key_hash)))
+        let mut counts = Lookups::default();
+        let may = self.filter_allows(loaded, key_hash, &mut counts);
+        self.shared.lookups.add(&counts);
+        may
+    }
+
+    /// As [`Table::may_contain`]; adds to `counts`.
+    #[inline]
+    pub(super) fn filter_allows(&self, loaded: &Loaded, key_hash: u64, counts: &mut Lookups) -> Result<bool> {
+        let answer = match &loaded.filter {
+            Home::None => {
+                // Too large to be kept, or there is none.
+                let missed = u64::from(!loaded.filter_at.is_empty());
+                counts.filters += missed;
+                counts.filter_misses += missed;
+                return Ok(true);
+            }
+            Home::Stays(filter) => Some(filter.may_contain(key_hash)),
+            Home::Clock(slot) => slot.ask(key_hash),
+        };
+        counts.filters += 1;
+        let may = match answer {
+            Some(may) => may,
+            None => {
+                counts.filter_misses += 1;
+                self.ask_again(loaded, key_hash)?
+            }
+        };
+        counts.filter_excluded += u64::from(!may);
+        Ok(may)
+    }
+
+    /// The filter left the memory: reads it again if that is worth it, or does without.
+    #[cold]
+    fn ask_again(&self, loaded: &Loaded, key_hash: u64) -> Result<bool> {
+        let Home::Clock(slot) = &loaded.filter else { return Ok(true) };
+        if !slot.is_due() {
+            return Ok(true);
+        }
+        let filter = self.read_filter(slot, loaded.filter_at.clone());
+        let may = filter.map(|filter| {
+            let may = filter.may_contain(key_hash);
+            self.shared.filters.put_back(slot, filter);
+            may
+        });
+        slot.loaded();
+        may
+    }
+
+    fn read_filter(&self, slot: &Slot, at: Range<u64>) -> Result<Filter> {
+        let place = self.place(at.start);
+        // The footer was checked against the length of the file.
+        let len = usize::try_from(at.end - at.start)
+            .map_err(|_| place.malformed(Malformed::new(0, "length of the filter")))?;
+        let mut stored = alloc::vec![0; len];
+        read(&*self.file()?, &self.path, at.start, &mut stored)?;
+        let body = section_body(&stored, place)?;
+        let filter = Filter::decode(body).map_err(|m| self.place(at.start).malformed(m))?;
+        if filter.memory_bytes() != slot.bytes {
+            return Err(Error::corrupt(
+                &self.path,
+                at.start,
+                "the filter is not the one that was read before",
+            ));
+        }
+        Ok(filter)
     }
 
     /// The range deletes, ascending by family, start, end, seq.
@@ -213,22 +286,31 @@ impl<V: Vfs> Table<V> {
         self.shared.files.remove(self.key);
     }
 
-    /// Bytes of memory that index, filter and range deletes hold; 0 before the first use.
+    /// Bytes of memory that index, range deletes and filter hold, the filter only while it is in memory; 0 before the
+    /// first use.
     pub fn memory_bytes(&self) -> usize {
-        self.loaded.get().map_or(0, |loaded| loaded.memory_bytes)
+        let Some(loaded) = self.loaded.get() else { return 0 };
+        let filter = match &loaded.filter {
+            Home::Stays(filter) => filter.memory_bytes(),
+            Home::Clock(slot) if slot.is_here() => slot.bytes,
+            Home::Clock(_) | Home::None => 0,
+        };
+        loaded.memory_bytes + filter
     }
 
     #[inline]
     pub(super) fn loaded(&self) -> Result<&Loaded> {
         self.loaded.get_or_try(|| {
-            let loaded = self.load()?;
+            let (mut loaded, filter) = self.load()?;
+            loaded.filter = self.shared.filters.place(filter);
             self.shared.pin(loaded.memory_bytes);
+            self.shared.lookups.add(&Lookups { index_misses: 1, ..Lookups::default() });
             Ok(loaded)
         })
     }
 
-    /// Reads and verifies everything but the data blocks.
-    pub(super) fn load(&self) -> Result<Loaded> {
+    /// Reads and verifies everything but the data blocks. The filter has no home yet.
+    pub(super) fn load(&self) -> Result<(Loaded, Option<Filter>)> {
         let path = &self.path;
         let file = self.file()?;
         let file_bytes = file.size().at("size", path)?;
@@ -270,10 +352,12 @@ impl<V: Vfs> Table<V> {
         }
         let ranges_bytes =
             ranges.iter().map(|r| size_of::<RangeDelete>() + r.start.len() + r.end.len()).sum::<usize>();
-        let memory_bytes =
-            index.memory_bytes() + filter.as_ref().map_or(0, Filter::memory_bytes) + ranges_bytes;
+        let memory_bytes = index.memory_bytes() + ranges_bytes;
         let range_set = Arc::new(RangeSet::of(&ranges));
-        Ok(Loaded { index, filter, ranges: ranges.into(), range_set, memory_bytes })
+        let filter_at = footer.filter();
+        let loaded =
+            Loaded { index, filter: Home::None, filter_at, ranges: ranges.into(), range_set, memory_bytes };
+        Ok((loaded, filter))
     }
 
     pub(super) fn file(&self) -> Result<Arc<dyn VfsFile>> {
@@ -345,6 +429,7 @@ impl<V: Vfs> Drop for Table<V> {
         self.shared.files.remove(self.key);
         if let Some(loaded) = self.loaded.get() {
             self.shared.unpin(loaded.memory_bytes);
+            self.shared.filters.remove(&loaded.filter);
         }
     }
 }

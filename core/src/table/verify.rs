@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use nokv_formats::entry::{NEVER, stamp_order};
+use nokv_formats::filter::Filter;
 use nokv_formats::key::key_hash;
 use nokv_formats::{EntryRef, KeyBuf, KeyRef, Kind, Seq, TableProps, ValuePtr, Version};
 
@@ -20,7 +21,7 @@ impl<V: Vfs> Table<V> {
     /// # Errors
     /// [`Error::Corrupt`] names the first damage found; [`Error::Io`], [`Error::Unsupported`].
     pub fn verify(self: &Arc<Self>) -> Result<()> {
-        let loaded = self.load()?;
+        let (loaded, filter) = self.load()?;
         let mut cursor = self.cursor(CursorOptions::COMPACTION);
         let mut seen = TableProps {
             uid: self.meta().props.uid,
@@ -38,7 +39,7 @@ impl<V: Vfs> Table<V> {
                 return Err(self.lies(&loaded, &cursor, "keys in order"));
             }
             last.set(cursor.key());
-            self.verify_key(&loaded, &cursor)?;
+            self.verify_key(&loaded, filter.as_ref(), &cursor)?;
             let mut newer: Option<(Version, Seq)> = None;
             while let Some(entry) = cursor.entry() {
                 let stamp = (entry.version, entry.seq);
@@ -71,10 +72,10 @@ impl<V: Vfs> Table<V> {
     }
 
     /// Is the key under the cursor found where it is?
-    fn verify_key(&self, loaded: &Loaded, cursor: &TableCursor<V>) -> Result<()> {
+    fn verify_key(&self, loaded: &Loaded, filter: Option<&Filter>, cursor: &TableCursor<V>) -> Result<()> {
         let (key, hash) = (cursor.key(), key_hash(cursor.key()));
         let (number, at) = cursor.head();
-        if loaded.filter.as_ref().is_some_and(|filter| !filter.may_contain(hash)) {
+        if filter.is_some_and(|filter| !filter.may_contain(hash)) {
             return Err(self.lies(loaded, cursor, "key in the filter"));
         }
         if loaded.index.find(key) != number {

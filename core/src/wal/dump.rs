@@ -3,6 +3,12 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use nokv_formats::Seq;
+use nokv_formats::bytes::Reader;
+use nokv_formats::envelope::{
+    Envelope, SECTION_BATCH, SECTION_COPIES, SECTION_HEAD_BYTES, SECTION_RAFT_ENTRIES, SECTION_RAFT_SNAPSHOT,
+    SECTION_RAFT_STATE, decode_section_head,
+};
 use nokv_formats::walfs::{Found, Position, Scanner};
 
 use super::open::rebuild_headers;
@@ -49,6 +55,71 @@ pub struct DumpRecord<'a> {
     pub log_index: u64,
     /// Its bytes.
     pub payload: &'a [u8],
+}
+
+/// A section of a record of the engine's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DumpSection {
+    /// Its kind: a number of [`nokv_formats::envelope`].
+    pub kind: u8,
+    /// Whose it is; 0 for the engine itself.
+    pub group: u64,
+    /// Length of its bytes.
+    pub bytes: u64,
+}
+
+impl DumpSection {
+    /// The name of its kind.
+    pub const fn kind_name(&self) -> &'static str {
+        match self.kind {
+            SECTION_BATCH => "batch",
+            SECTION_RAFT_ENTRIES => "raft_entries",
+            SECTION_RAFT_STATE => "raft_state",
+            SECTION_RAFT_SNAPSHOT => "raft_snapshot",
+            SECTION_COPIES => "copies",
+            _ => "other",
+        }
+    }
+}
+
+/// What the envelope of a record of the engine's own log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRecord {
+    /// Number of the record.
+    pub record_no: u64,
+    /// Seq of the batch's first operation, or of the one that comes next.
+    pub first_seq: Seq,
+    /// Part of the batch, from 0.
+    pub part: u32,
+    /// Is it the batch's last part?
+    pub last_part: bool,
+    /// The sections that start in it; none in a later part, where it cannot be told.
+    pub sections: Vec<DumpSection>,
+}
+
+impl DumpRecord<'_> {
+    /// The record as one of the engine's own log; `None` if it is none.
+    pub fn own(&self) -> Option<OwnRecord> {
+        own_record(self.payload, self.position)
+    }
+}
+
+/// A payload at `position` as a record of the engine's own log; `None` if it is none.
+pub fn own_record(payload: &[u8], position: Position) -> Option<OwnRecord> {
+    let (envelope, mut chunk) = Envelope::decode(payload).ok()?;
+    if envelope.at != position {
+        return None;
+    }
+    let mut sections = Vec::new();
+    while envelope.part == 0 && !chunk.is_empty() {
+        let Ok(head) = decode_section_head(&mut Reader::new(chunk)) else { break };
+        sections.push(DumpSection { kind: head.kind, group: head.group, bytes: head.len });
+        // The last one may go on in the next part.
+        let next = usize::try_from(head.len).ok().and_then(|len| len.checked_add(SECTION_HEAD_BYTES));
+        chunk = next.and_then(|next| chunk.get(next..)).unwrap_or_default();
+    }
+    let Envelope { record_no, first_seq, part, last_part, .. } = envelope;
+    Some(OwnRecord { record_no, first_seq, part, last_part, sections })
 }
 
 /// The records of a log up to its end. See [`dump`].

@@ -25,6 +25,7 @@ mod readers;
 pub mod record_log;
 mod retention;
 pub(crate) mod segment;
+mod segment_cut;
 mod segment_file;
 mod segment_reader;
 pub(crate) mod survey;
@@ -37,7 +38,7 @@ pub use batch_log::{
     RecoverFrom, RecoveryReport, Section, Tally, replay_read_only,
 };
 pub use decoder::{NoopDecoder, RecordDecoder};
-pub use dump::{Dump, DumpRecord, EndState, dump};
+pub use dump::{Dump, DumpRecord, DumpSection, EndState, OwnRecord, dump, own_record};
 pub use index::ShardedIndex;
 pub use journal::{Journal, SyncMode};
 pub use log::{Log, OpenReport};

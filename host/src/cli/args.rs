@@ -26,6 +26,10 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 
+    /// Options of the database, as `nokv options --toml` prints them; for commands that open it for writing.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Print JSON for scripts instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
@@ -85,6 +89,11 @@ Examples:
     ///
     /// Works beside a running process.
     Vlog,
+
+    /// Print the options that are in effect, with what each means
+    ///
+    /// Those are the defaults, or what the file of --config says. A star marks what is not the default.
+    Options(OptionsArgs),
 
     /// Print the regions that the store holds; a database without a cluster has none
     ///
@@ -164,6 +173,14 @@ pub enum OutputFormat {
     Jsonl,
     /// Key, TAB, value; \t \n \r \\ and \xNN as escapes
     Tsv,
+}
+
+/// `nokv options`.
+#[derive(Debug, Args)]
+pub struct OptionsArgs {
+    /// Print a TOML file that --config takes.
+    #[arg(long)]
+    pub toml: bool,
 }
 
 /// `nokv import`.
@@ -273,6 +290,27 @@ pub enum Wal {
     ///
     /// Works beside the process that writes the log, across its segments. Writes nothing.
     Tail(WalTail),
+
+    /// Copy the sealed segments of a log and their indexes; the one that takes records is left out
+    ///
+    /// Works beside the process that writes the log. Every record is checked before its segment is copied.
+    Backup(WalBackup),
+}
+
+/// `nokv wal backup`.
+#[derive(Debug, Args)]
+pub struct WalBackup {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// Directory of the copies, made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Only segments with higher numbers.
+    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
+    pub after: u32,
 }
 
 /// A log.

@@ -188,6 +188,10 @@ impl Backend for Files {
     type Store = FileStore;
 
     fn open(&self, dir: &Path, access: Access) -> Result<FileStore> {
+        self.open_with(dir, access, &Options::default())
+    }
+
+    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<FileStore> {
         let dir = text_of(dir)?;
         let there =
             probe(&StdFs::new(), dir).map_err(|e| not_a_database(dir).unwrap_or_else(|| failure(dir, &e)))?;
@@ -202,7 +206,7 @@ impl Backend for Files {
         let db = if matches!(access, Access::Read | Access::Look) {
             open_read_only(dir)
         } else {
-            let mut options = Options::new(dir);
+            let mut options = Options { work_dir: dir.into(), ..options.clone() };
             options.create_if_missing = access == Access::Create;
             // One command is too short a time for it; `compact` collects itself.
             options.value_log_gc_interval = Duration::ZERO;
@@ -451,7 +455,10 @@ impl Store for FileStore {
     }
 
     fn stats(&self) -> Result<Json> {
-        serde_json::to_value(self.db.stats())
+        let stats = self.db.stats();
+        // A command that only looks is not the process whose numbers these would be.
+        let stats = if self.db.options().read_only { stats.of_files() } else { stats };
+        serde_json::to_value(stats)
             .map_err(|e| Failure::new(format!("statistics cannot be shown ({e})"), &self.dir, ""))
     }
 

@@ -9,6 +9,7 @@ pub mod args;
 pub mod db;
 pub mod import;
 pub mod inspect;
+mod options;
 pub mod output;
 pub mod page;
 pub mod progress;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::Options;
 use args::{Cli, Command};
 use progress::{Progress, Unit};
 use records::source::Source;
@@ -72,8 +74,8 @@ pub fn run(
             return Exit::Done;
         }
     };
-    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw };
-    let result = session.run(cli.workdir.as_deref(), &cli.command);
+    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw, config: None };
+    let result = session.run(&cli);
     // What was printed before a failure is part of the answer: `wal dump` shows the records before the damage.
     let flushed = out.flush().map_err(|e| Failure::output(&e));
     let failure = match (result, flushed) {
@@ -94,11 +96,20 @@ struct Session<'a, B> {
     err: &'a mut dyn Write,
     json: bool,
     draw: bool,
+    /// What the file of `--config` says.
+    config: Option<Options>,
 }
 
 impl<B: Backend> Session<'_, B> {
-    fn run(&mut self, workdir: Option<&Path>, command: &Command) -> Result<()> {
-        match command {
+    fn run(&mut self, cli: &Cli) -> Result<()> {
+        self.config = cli.config.as_deref().map(options::load).transpose()?;
+        let from_config = self.config.as_ref().map(|o| o.work_dir.clone());
+        // Only a directory that the file names: the default one would surprise.
+        let from_config = from_config.filter(|dir| *dir != Options::default().work_dir);
+        let workdir = cli.workdir.clone().or(from_config);
+        let workdir = workdir.as_deref();
+        match &cli.command {
+            Command::Options(args) => self.options(workdir, args),
             Command::Wal(command) => self.wal(command),
             Command::Stats(args) => self.stats(workdir, args),
             Command::Hot(args) => self.hot(workdir, args),
@@ -154,10 +165,21 @@ impl<B: Backend> Session<'_, B> {
                 self.notes(&report.notes)
             }
             // They need none: see `run`.
-            Command::Wal(_) | Command::Stats(_) | Command::Hot(_) | Command::Pins(_) | Command::Top(_) => {
-                Ok(())
-            }
+            Command::Wal(_)
+            | Command::Stats(_)
+            | Command::Hot(_)
+            | Command::Pins(_)
+            | Command::Top(_)
+            | Command::Options(_) => Ok(()),
         }
+    }
+
+    fn options(&mut self, workdir: Option<&Path>, args: &args::OptionsArgs) -> Result<()> {
+        let mut options = self.config.clone().unwrap_or_default();
+        if let Some(dir) = workdir {
+            options.work_dir = dir.to_path_buf();
+        }
+        options::print(self.out, &options, args.toml, self.json).map_err(|e| Failure::output(&e))
     }
 
     /// The directory that was given.
@@ -169,7 +191,10 @@ impl<B: Backend> Session<'_, B> {
 
     /// Opens for writing, and tells what the open changed.
     fn open(&mut self, dir: &Path, access: Access) -> Result<B::Store> {
-        let store = self.backend.open(dir, access)?;
+        let store = match &self.config {
+            None => self.backend.open(dir, access)?,
+            Some(options) => self.backend.open_with(dir, access, options)?,
+        };
         self.notes(&store.notes())?;
         Ok(store)
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use nokv_core::wal::{Position, own_record};
 use serde_json::{Map, Value as Json};
 
 use super::records::{push_hex, tsv};
@@ -123,15 +124,41 @@ pub fn wal_record(
     hex: &mut String,
 ) -> io::Result<()> {
     let WalRecord { segment, offset, log_index, data } = record;
+    let own = own_record(data, Position { segment: *segment, offset: *offset });
     if json {
         hex.clear();
         push_hex(hex, data);
-        return writeln!(
+        write!(
             out,
-            "{{\"segment\":{segment},\"offset\":{offset},\"log_index\":{log_index},\"data_hex\":\"{hex}\"}}"
-        );
+            "{{\"segment\":{segment},\"offset\":{offset},\"log_index\":{log_index},\"data_hex\":\"{hex}\""
+        )?;
+        if let Some(own) = &own {
+            write!(out, ",\"first_seq\":{},\"part\":{},\"sections\":[", own.first_seq.0, own.part)?;
+            for (i, section) in own.sections.iter().enumerate() {
+                let comma = if i == 0 { "" } else { "," };
+                let (kind, group, bytes) = (section.kind_name(), section.group, section.bytes);
+                write!(out, "{comma}{{\"kind\":\"{kind}\",\"group\":{group},\"bytes\":{bytes}}}")?;
+            }
+            write!(out, "]")?;
+        }
+        return writeln!(out, "}}");
     }
     write!(out, "segment {segment}  offset {offset}  log index {log_index}  {} bytes  ", data.len())?;
+    if let Some(own) = own {
+        // A record of the engine's own log: what it holds says more than its first bytes.
+        write!(out, "seq {}", own.first_seq.0)?;
+        if !own.last_part || own.part > 0 {
+            write!(out, "  part {}{}", own.part, if own.last_part { ", the last" } else { "" })?;
+        }
+        for section in &own.sections {
+            write!(out, "  {}", section.kind_name())?;
+            if section.group != 0 {
+                write!(out, " of group {}", section.group)?;
+            }
+            write!(out, " {} bytes", section.bytes)?;
+        }
+        return writeln!(out);
+    }
     tsv::write_escaped(out, &data[..data.len().min(PREVIEW_BYTES)])?;
     writeln!(out, "{}", if data.len() > PREVIEW_BYTES { "..." } else { "" })
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::progress::Progress;
+use crate::Options;
 use crate::metrics::{MetricsOptions, MetricsServer};
 
 /// Result of every step of a command.
@@ -128,6 +129,15 @@ pub trait Backend {
     /// # Errors
     /// No database there, damage, or another process holds it.
     fn open(&self, dir: &Path, access: Access) -> Result<Self::Store>;
+
+    /// As [`Backend::open`], with the options of a file; a backend without options takes no notice of them.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    fn open_with(&self, dir: &Path, access: Access, options: &Options) -> Result<Self::Store> {
+        let _ = options;
+        self.open(dir, access)
+    }
 
     /// Asks the database in `dir` something, also beside a process that has it open: when that one changes files
     /// meanwhile, asks again.

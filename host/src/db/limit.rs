@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 struct State {
     /// When the bytes that were taken so far are paid for.
     paid_at: Option<Instant>,
+    waits: u64,
     is_stopped: bool,
 }
 
@@ -47,8 +48,14 @@ impl RateLimit {
         }
         let cost = self.cost(bytes);
         let mut state = self.state.lock();
+        state.waits += 1;
         let until = state.pay(Instant::now(), cost);
         while !state.is_stopped && !self.stopped.wait_until(&mut state, until).timed_out() {}
+    }
+
+    /// How often somebody waited.
+    pub(crate) fn waits(&self) -> u64 {
+        self.state.lock().waits
     }
 
     /// From now on nobody waits: the database closes.

@@ -49,6 +49,11 @@ impl HostSignals {
         self.io.stop();
     }
 
+    /// How often background work waited for its limit.
+    pub(crate) fn limit_waits(&self) -> u64 {
+        self.io.waits()
+    }
+
     /// The number of the last event.
     pub(crate) fn epoch(&self) -> u64 {
         *self.epoch.lock()

@@ -142,7 +142,7 @@ impl<V: Vfs, I: MemIndex> Wal<V, I> {
         self.db.inner.engine.replay_group(group, &mut visit)
     }
 
-    /// The segments, oldest first, with what they hold. Empty when the database is read-only.
+    /// The segments, oldest first, with what they hold.
     pub fn segments(&self) -> Vec<WalSegment> {
         self.db.inner.engine.wal_segments()
     }

@@ -18,17 +18,6 @@ impl Options {
         let on = self.enable_wal_watchdog && !self.wal_auto_gc_interval.is_zero();
         on.then_some(self.wal_auto_gc_interval)
     }
-
-    pub(crate) fn to_watchdog(&self) -> nokv_core::engine::WatchdogOptions {
-        nokv_core::engine::WatchdogOptions {
-            enabled: self.enable_wal_watchdog,
-            min_removable: self.wal_auto_gc_min_removable,
-            max_batch: self.wal_auto_gc_max_batch,
-            warn_ratio: self.wal_typed_record_warn_ratio,
-            warn_segments: self.wal_typed_record_warn_segments,
-            lag_warn_segments: self.raft_lag_warn_segments,
-        }
-    }
 }
 
 pub(crate) fn watchdog_loop<V: Vfs, I: MemIndex>(

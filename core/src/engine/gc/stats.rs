@@ -105,18 +105,18 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn gc_stats(&self) -> GcStats {
         let c = &self.gc_counters;
         let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
-        let engine = self.counters.collections();
+        let counters = self.counters.shared.values();
         let queued = pick_victims(&self.collectable_segments(), self.options.gc.discard_ratio);
         let heads = self.vlog.segments().into_iter().filter(|s| s.head);
         let pending = {
             let retired = self.retired.lock();
             retired.segments.len() + retired.tables.len()
         };
-        let plan = GcPlan::new(&self.options.gc, self.gc_load());
+        let plan = GcPlan::new(&self.options.gc, self.gc_load_of(&self.scores_now()));
         let gc = self.gc.lock();
         GcStats {
-            gc_runs: engine.0,
-            segments_removed: engine.1,
+            gc_runs: counters.gc_runs,
+            segments_removed: counters.gc_segments,
             head_updates: self.vlog.head_updates(),
             gc_active: (gc.started + gc.manual) as u64,
             gc_scheduled: gc.automatic.saturating_sub(gc.started) as u64,

@@ -8,7 +8,7 @@ use nokv_formats::walfs::Position;
 use nokv_formats::{CfId, Seq};
 
 use super::LogPlace;
-use crate::engine::WAL_DIR;
+use crate::engine::{RecordKind, WAL_DIR};
 use crate::error::{Error, Result};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::wal::{BatchLogConfig, BatchLogRecord, RecoverFrom, replay_read_only};
@@ -24,6 +24,8 @@ pub(super) struct LogEnd {
     pub rot: Option<Error>,
     /// Batches delivered.
     pub batches: u64,
+    /// Records of raft groups and of others in them.
+    pub typed: u64,
     /// The first seq in it.
     pub first_seq: Option<Seq>,
 }
@@ -47,7 +49,8 @@ pub(super) fn read_log<V: Vfs>(
     let mut log = LogEnd::default();
     let mut taken: Result<()> = Ok(());
     let mut visit = |record: BatchLogRecord<'_>| {
-        let ops = decode(&record)?;
+        let (ops, typed) = decode(&record)?;
+        log.typed += typed;
         log.first_seq.get_or_insert(record.first_seq);
         for (seq, op) in (record.first_seq.0..).zip(&ops) {
             if let Err(error) = take(record.start, op, Seq(seq)) {
@@ -72,19 +75,21 @@ pub(super) fn read_log<V: Vfs>(
     Ok(log)
 }
 
-/// All operations of a batch, or none.
-fn decode<'a>(record: &BatchLogRecord<'a>) -> Result<Vec<Op<'a>>> {
+/// All operations of a batch, or none, and how many typed records it has.
+fn decode<'a>(record: &BatchLogRecord<'a>) -> Result<(Vec<Op<'a>>, u64)> {
     let malformed = |m| Error::malformed(alloc::format!("log record {}", record.start), 0, m);
-    let mut ops = Vec::new();
+    let (mut ops, mut typed) = (Vec::new(), 0);
     for section in record.sections() {
         let section = section.map_err(malformed)?;
         if section.kind == SECTION_BATCH {
             for op in Ops::new(section.bytes) {
                 ops.push(op.map_err(malformed)?);
             }
+        } else if RecordKind::of(section.kind).is_some() {
+            typed += 1;
         }
     }
-    Ok(ops)
+    Ok((ops, typed))
 }
 
 /// The families that the log names.

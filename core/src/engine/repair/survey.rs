@@ -431,6 +431,12 @@ impl<V: Vfs> Survey<'_, V> {
         })?;
         let wal_dir = join(self.dir, WAL_DIR);
         let gap = log.first_seq.filter(|first| *first > Seq(flushed.0.saturating_add(1)));
+        // A log that becomes a table has no place for them.
+        let groups = state.raft.len();
+        let typed = (log.typed > 0 || groups > 0).then(|| {
+            let records = log.typed;
+            format!("{records} records of raft groups, and where {groups} groups stand: this store must leave its groups")
+        });
         let mut parts = Vec::new();
         if let (Some(first), false) = (gap, self.plan.steps.is_empty()) {
             parts.push(format!("writes {} to {} that were before it", flushed.0 + 1, first.0 - 1));
@@ -439,6 +445,7 @@ impl<V: Vfs> Survey<'_, V> {
             Some(Error::Corrupt { file, offset, what }) => {
                 let at = log.end.map_or_else(|| "nothing".to_string(), |end| format!("up to {end}"));
                 parts.push(format!("all writes behind that: {what}"));
+                parts.extend(typed);
                 self.step(
                     file,
                     format!(
@@ -456,6 +463,7 @@ impl<V: Vfs> Survey<'_, V> {
                     || list_segments(self.fs, self.dir)?.is_empty()) =>
             {
                 parts.push(lost.text());
+                parts.extend(typed);
                 let what =
                     format!("keep it as a table without {} entries whose values cannot be read", lost.count);
                 self.step(wal_dir.clone(), what, parts.join("; "));
@@ -476,6 +484,8 @@ impl<V: Vfs> Survey<'_, V> {
         state.last_seq = last;
         // Without a floor the next open makes a new log.
         state.wal_floor = 0;
+        state.raft.clear();
+        state.raft_removed.clear();
         self.plan.work.fold = Some(place);
         Ok(())
     }

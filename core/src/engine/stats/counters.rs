@@ -49,7 +49,7 @@ macro_rules! counters {
         pub(crate) struct Shared { $( pub(crate) $c: Count, )+ }
 
         impl Shared {
-            fn values(&self) -> CounterValues {
+            pub(crate) fn values(&self) -> CounterValues {
                 CounterValues { $( $c: self.$c.get(), )+ ..CounterValues::default() }
             }
         }
@@ -316,11 +316,6 @@ impl Counters {
 
     pub(crate) fn background_error(&self) {
         self.shared.background_errors.add(1);
-    }
-
-    /// Collections and the segments that they freed.
-    pub(crate) fn collections(&self) -> (u64, u64) {
-        (self.shared.gc_runs.get(), self.shared.gc_segments.get())
     }
 
     pub(crate) fn collected(&self, segments: u64) {

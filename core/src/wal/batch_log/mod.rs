@@ -17,7 +17,8 @@ use alloc::vec::Vec;
 use nokv_formats::Seq;
 use nokv_formats::envelope::{ENVELOPE_BYTES, Envelope, SECTION_HEAD_BYTES, Sections, section_head};
 use nokv_formats::walfs::{
-    FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, begin_frame, finish_frame, frame_len, payload_len_max,
+    FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, begin_frame, finish_frame, frame_len,
+    payload_len_max, segment_file_name,
 };
 
 pub use recover::{Cut, RecoverFrom, RecoveryReport, replay_read_only};
@@ -28,9 +29,9 @@ use super::open::fresh;
 use super::segment::make_dir;
 use super::survey::SegmentInfo;
 use super::tail::{Config, State, Tail};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::sync::{AtomicU64, Ordering};
-use crate::vfs::Vfs;
+use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 
 /// Ending of the batch log's segment files.
 pub const SEGMENT_EXT: &str = ".wal";
@@ -364,6 +365,11 @@ impl<V: Vfs> BatchLog<V> {
         self.tail.state().tally.clone()
     }
 
+    /// Does it hold records of any group?
+    pub fn has_groups(&self) -> bool {
+        !self.tail.state().tally.groups().is_empty()
+    }
+
     /// The records of one group.
     pub fn group_span(&self, group: u64) -> Option<GroupSpan> {
         self.tail.state().tally.groups().get(&group).copied()
@@ -372,6 +378,29 @@ impl<V: Vfs> BatchLog<V> {
     /// What the log holds of `group` before `before` does not count any more.
     pub(crate) fn forget_group(&self, group: u64, before: Position) {
         self.tail.state().tally.forget_group(group, before);
+    }
+
+    /// Does a batch start at `at`, or do records end there? The caller sees to it that nothing is released meanwhile.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn is_place(&self, at: Position) -> Result<bool> {
+        let Some(info) = self.tail.state().info_of(at.segment) else { return Ok(false) };
+        if at.offset == info.end || at.offset == HEADER_BYTES as u64 {
+            return Ok(true);
+        }
+        if at.offset > info.end || !at.offset.is_multiple_of(8) {
+            return Ok(false);
+        }
+        let path = join(&self.tail.config.dir, &segment_file_name(at.segment, SEGMENT_EXT));
+        let file = self.tail.fs.open(&path, OpenMode::Read).at("open", &path)?;
+        let mut bytes = [0; FRAME_HEAD_BYTES + ENVELOPE_BYTES];
+        let read = file.read_at(&mut bytes, at.offset).at("read", &path)?;
+        let payload = bytes.get(FRAME_HEAD_BYTES..read).unwrap_or_default();
+        // A record names its own place, so bytes within one do not pass for a start.
+        Ok(Envelope::decode(payload).is_ok_and(|(envelope, _)| {
+            envelope.at == at && envelope.part == 0 && envelope.db_id == self.db_id
+        }))
     }
 
     /// The log as it is now, from segment `from` on, to be read while it grows. The caller sees to it that nothing is

@@ -131,11 +131,6 @@ impl Tally {
         })
     }
 
-    /// The segments that have records, and what they hold.
-    pub fn segments(&self) -> impl Iterator<Item = (u32, RecordCounts)> + '_ {
-        self.segments.iter().map(|(number, counts)| (*number, *counts))
-    }
-
     /// The groups that have records.
     pub const fn groups(&self) -> &BTreeMap<u64, GroupSpan> {
         &self.groups

@@ -1,7 +1,7 @@
 //! What the options mean to the engine, the commit queue and the threads.
 
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::EngineOptions;
+use nokv_core::engine::{EngineOptions, WatchdogOptions};
 use nokv_core::table::TableOptions;
 use nokv_core::{Error, Result};
 
@@ -48,6 +48,7 @@ impl Options {
             compression: self.compression,
             table_bytes: self.table_bytes,
             block_cache_bytes: self.block_cache_bytes,
+            filter_cache_bytes: self.bloom_cache_bytes,
             open_files_max: self.open_files_max,
             pick: PickOptions {
                 // Writers are never slowed down before a compaction is due.
@@ -61,7 +62,14 @@ impl Options {
             io_buffer_bytes: 256 << 10,
             manifest_rewrite_bytes: self.manifest_rewrite_threshold_bytes,
             manifest_sync: self.manifest_sync,
-            watchdog: self.to_watchdog(),
+            watchdog: WatchdogOptions {
+                enabled: self.enable_wal_watchdog,
+                min_removable: self.wal_auto_gc_min_removable,
+                max_batch: self.wal_auto_gc_max_batch,
+                warn_ratio: self.wal_typed_record_warn_ratio,
+                warn_segments: self.wal_typed_record_warn_segments,
+                lag_warn_segments: self.raft_lag_warn_segments,
+            },
         }
     }
 
