@@ -1,5 +1,7 @@
 //! Effects of the options of the value log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nokv::{Db, Options};
@@ -24,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("value_log_gc_sample_size_ratio", sample_size_ratio),
     ("value_log_gc_sample_count_ratio", sample_count_ratio),
     ("value_log_gc_sample_from_head", sample_from_head),
+    ("value_log_verbose", verbose),
 ];
 
 fn values() -> Options {
@@ -68,14 +71,14 @@ fn value_threshold() {
     for (threshold, in_log) in [(100, true), (0, false)] {
         let db = open(Options { value_threshold_bytes: threshold, ..values() });
         fill(&db, 10, 200);
-        assert_eq!(db.engine().stats().counters.value_log_bytes > 0, in_log, "{threshold}");
+        assert_eq!(!db.engine().value_log().segments().is_empty(), in_log, "{threshold}");
     }
 }
 
 fn segments(options: Options) -> u64 {
     let db = open(options);
     fill(&db, 200, 1000);
-    db.engine().stats().segments.len() as u64
+    db.engine().value_log().segments().len() as u64
 }
 
 fn segment_bytes() {
@@ -214,4 +217,40 @@ fn sample_from_head() {
     let of = |from_head| sampled(|o| o.value_log_gc_sample_from_head = from_head).last_sample.unwrap().1.from;
     assert_eq!(of(true), 32);
     assert!(of(false) > 32);
+}
+
+/// Counts what is logged at `info`.
+struct Infos(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Infos {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::INFO
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+fn verbose() {
+    let logged = |verbose| {
+        let db = mostly_dead(Options { value_log_verbose: verbose, ..values() });
+        let count = Arc::new(AtomicUsize::new(0));
+        tracing::subscriber::with_default(Infos(count.clone()), || pass(&db));
+        count.load(Ordering::Relaxed)
+    };
+    assert_eq!(logged(false), 0);
+    assert!(logged(true) > 3, "start, tables and end of a collection at least");
 }
