@@ -60,7 +60,7 @@ fn mem_table_bytes() {
         let (_, db) = open(Options { mem_table_bytes: bytes, ..small() });
         fill(&db, 4000, 50);
         db.wait_idle().unwrap();
-        db.engine().stats().flushes
+        db.engine().stats().flush.build.runs
     };
     assert!(flushes(64 << 10) >= 3);
     assert_eq!(flushes(16 << 20), 0);
@@ -183,7 +183,10 @@ fn discard_stats_flush_threshold() {
         }
         db.compact_range(CfId::DEFAULT, None, None).unwrap();
         let stats = db.engine().stats();
-        (stats.value_log_live_bytes, stats.value_log_bytes)
+        (
+            stats.segments.iter().map(|s| s.live_bytes).sum::<u64>(),
+            stats.segments.iter().map(|s| s.size).sum::<u64>(),
+        )
     };
     let (live_bytes, all_bytes) = live(1);
     assert!(live_bytes < all_bytes);

@@ -39,8 +39,8 @@ fn tables(db: &Db<MemFs>) -> (u64, u64) {
 
 /// Blocks that the cache was asked for.
 fn blocks_asked(db: &Db<MemFs>) -> u64 {
-    let (hits, misses) = db.engine().cache_counts();
-    hits + misses
+    let cache = db.engine().stats().cache;
+    cache.level_0.hits + cache.level_0.misses + cache.deeper.hits + cache.deeper.misses
 }
 
 fn table_bytes() {
@@ -55,7 +55,8 @@ fn block_bytes() {
         for k in 0..2000u32 {
             db.get(&k.to_be_bytes()).unwrap().unwrap();
         }
-        db.engine().cache_counts().1
+        let cache = db.engine().stats().cache;
+        cache.level_0.misses + cache.deeper.misses
     };
     let (small, large) = (blocks(512), blocks(16 << 10));
     assert!(small > 300 && large < 30, "{small} and {large} blocks were read");
@@ -137,6 +138,6 @@ fn open_files_max() {
         for k in 0..10u32 {
             assert!(db.get(&k.to_be_bytes()).unwrap().is_some());
         }
-        assert_eq!(db.engine().open_table_files(), most);
+        assert_eq!(db.engine().stats().open_files, most as u64);
     }
 }
