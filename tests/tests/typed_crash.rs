@@ -226,7 +226,12 @@ fn verify(image: &MemFs, books: &Books, watchdog: bool, what: &str) {
     let again: Store = Engine::open(after, DIR, options(watchdog), environment()).unwrap();
     check(&again, &format!("{what}, went on"));
     let mut more = 0;
-    again.replay_group(99, &mut |_, _, _| Ok(more += 1)).unwrap();
+    again
+        .replay_group(99, &mut |_, _, _| {
+            more += 1;
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(more, 1, "{what}, went on");
 }
 

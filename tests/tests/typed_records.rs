@@ -148,7 +148,12 @@ fn a_record_longer_than_a_segment_is_whole() {
     db.wal().append_typed(SNAPSHOT, 3, &long, true).unwrap();
     let long_of = |db: &Db<MemFs>| {
         let mut found = Vec::new();
-        db.wal().replay_group(3, |_, _, bytes| Ok(found.extend_from_slice(bytes))).unwrap();
+        db.wal()
+            .replay_group(3, |_, _, bytes| {
+                found.extend_from_slice(bytes);
+                Ok(())
+            })
+            .unwrap();
         found
     };
     assert!(long_of(&db) == long);

@@ -142,15 +142,17 @@ fn forge(fs: &MemFs, change: impl Fn(u64) -> u64) -> (u16, u32) {
         manifest.state().tables().map(|(level, ingest, meta)| (level, ingest, (**meta).clone())).collect();
     let worst = tables.iter().flat_map(|(_, _, meta)| &meta.props.live).min_by_key(|l| l.bytes).unwrap();
     let id = (worst.bucket, worst.segment);
-    let mut edits = Vec::new();
+    // In two groups: within one a table that comes back must be the same.
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
     for (level, ingest, mut meta) in tables {
         for live in meta.props.live.iter_mut().filter(|l| (l.bucket, l.segment) == id) {
             live.bytes = change(live.bytes);
         }
-        edits.push(Edit::RemoveTable { id: meta.id, level, ingest });
-        edits.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
+        removed.push(Edit::RemoveTable { id: meta.id, level, ingest });
+        added.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
     }
-    manifest.append(&edits).unwrap();
+    manifest.append(&removed).unwrap();
+    manifest.append(&added).unwrap();
     id
 }
 

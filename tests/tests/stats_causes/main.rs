@@ -11,6 +11,7 @@ use nokv_vfs_mem::{FaultFs, MemFs, Op};
 mod background;
 mod bytes;
 mod flush;
+mod owners;
 mod readers;
 mod recovery;
 mod writers;
