@@ -51,7 +51,7 @@ pub struct OpenReport {
     pub replayed_ops: u64,
     /// Log records that were replayed; a batch may have several.
     pub replayed_records: u64,
-    /// Log segments that were read.
+    /// Log segments that hold records.
     pub replayed_segments: u64,
     /// Bytes of the records in them.
     pub replayed_bytes: u64,

@@ -70,7 +70,7 @@ pub struct RecoveryReport {
     pub batches: u64,
     /// Their records.
     pub records: u64,
-    /// Segments that were read.
+    /// Segments that hold records.
     pub segments: u64,
     /// Bytes of the records in them.
     pub bytes: u64,
@@ -372,7 +372,7 @@ fn walk<V: Vfs>(
             let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |i| i as u64 + 1);
             cut_bytes = cut_bytes.saturating_add(used.saturating_sub(s.end));
         }
-        walk.report.segments += 1;
+        walk.report.segments += u64::from(s.entries > 0);
         walk.report.bytes += s.end.saturating_sub(HEADER_BYTES as u64);
         segments.push(s);
     }

@@ -276,7 +276,7 @@ pub struct PinSnapshot {
 pub struct RecoverySnapshot {
     /// It was closed cleanly before.
     pub clean: bool,
-    /// Log segments that were read.
+    /// Log segments that hold records.
     pub segments: u64,
     /// Log records in them.
     pub records: u64,
