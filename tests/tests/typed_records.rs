@@ -9,8 +9,8 @@ use nokv::{
     CfId, Db, Error, ManualClock, Options, Position, RaftPointer, RecordCounts, RecordKind, RegionEpoch,
     RegionMeta, RegionPeer, RegionState, TypedSection, WriteBatch, WriteOptions,
 };
-use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
-use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
+use nokv_core::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
+use nokv_vfs_mem::{CrashImage, CrashMode, FaultFs, MemFs, Op, Rule};
 
 const ENTRIES: RecordKind = RecordKind::RaftEntries;
 const STATE: RecordKind = RecordKind::RaftState;
@@ -577,4 +577,27 @@ fn regions_are_kept_and_only_go_on() {
     db.set(b"key", b"a caller's mistake does not close the database").unwrap();
     db.close().unwrap();
     assert_eq!(open(&fs).regions(), [region]);
+}
+
+#[test]
+fn a_removal_of_a_group_that_failed_keeps_its_records() {
+    let fs = FaultFs::new(MemFs::new());
+    let db = Db::open_on(fs.clone(), options("db")).unwrap();
+    for i in 0..40u32 {
+        db.wal().append_typed(RecordKind::RaftEntries, 7, &[i as u8; 60_000], false).unwrap();
+        db.set(&i.to_be_bytes(), &[7; 3000]).unwrap();
+    }
+    db.wal().sync().unwrap();
+    fs.add_rule(Rule::new(Op::Write, IoErrorKind::NoSpace).path("MANIFEST"));
+    assert!(db.wal().remove_raft_group(7).unwrap_err().is_no_space());
+    fs.clear();
+    db.flush().unwrap();
+    let mut records = 0;
+    db.wal()
+        .replay_group(7, |_, _, _| {
+            records += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(records, 40);
 }

@@ -8,6 +8,7 @@ use nokv::{Db, Error, Options};
 use nokv_core::engine::{GcStep, GcTick};
 use nokv_core::formats::TableMeta;
 use nokv_core::manifest::{Edit, Manifest};
+use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
 use nokv_vfs_mem::MemFs;
 
 const KEYS: u32 = 400;
@@ -199,4 +200,39 @@ fn load_makes_automatic_collection_wait() {
     assert_eq!(db.engine().gc_tick().unwrap(), GcTick::Skipped);
     assert_eq!((db.engine().gc_stats().gc_skipped, db.engine().gc_stats().gc_parallelism), (1, 0));
     assert!(db.run_value_log_gc(0.3).unwrap().segments > 0, "a manual one does not wait");
+}
+
+#[test]
+fn a_damaged_value_ends_the_collection_of_its_segment_and_no_other() {
+    let fs = MemFs::new();
+    let options = Options { value_log_gc_sample_from_head: true, ..options() };
+    let db = mostly_dead(&fs, options);
+    // The first segments hold what lives; samples look at their start, damage is in their middle.
+    for bucket in 0..2 {
+        let path = format!("db/vlog/bucket-{bucket:03}/00001.vlog");
+        let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+        for at in (20_000..60_000).step_by(2000) {
+            file.write_at(b"damage", at).unwrap();
+        }
+    }
+    let engine = db.engine();
+    let mut steps = 0;
+    while let GcTick::Started(_) | GcTick::Running = engine.gc_tick().unwrap() {
+        match engine.next_collection() {
+            Some(step) => engine.run_work(step).unwrap(),
+            None => db.flush().unwrap(),
+        }
+        steps += 1;
+        assert!(steps < 2000, "collection goes on for ever: {:?}", engine.gc_stats());
+    }
+    let refused: Vec<_> = engine.gc_refusals().iter().map(|r| (r.bucket, r.segment)).collect();
+    assert_eq!(refused, [(0, 1), (1, 1)]);
+    assert!(engine.gc_stats().segments_removed > 4);
+    for k in 0..KEYS {
+        let round = if k % 4 == 0 { 0 } else { 2 };
+        match db.get(&k.to_be_bytes()) {
+            Ok(read) => assert!(read.as_deref() == Some(&value(k, round)[..]), "{k}"),
+            Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{error}"),
+        }
+    }
 }
