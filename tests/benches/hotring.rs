@@ -37,7 +37,7 @@ fn hit(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("{name}/{hot}-keys"), 1), |b| {
                 b.iter(|| {
                     i = (i + 1) & (hot - 1);
-                    ring.touch(KeyRef::new(CfId(0), black_box(&keys[i])), 0)
+                    ring.touch(KeyRef::new(CfId(0), black_box(keys[i].as_slice())), 0)
                 });
             });
         }
@@ -48,19 +48,19 @@ fn hit(c: &mut Criterion) {
     group.bench_function(BenchmarkId::new("two-generations/16-keys", 1), |b| {
         b.iter(|| {
             i = (i + 1) & 15;
-            ring.touch(KeyRef::new(CfId(0), black_box(&keys[i])), 0)
+            ring.touch(KeyRef::new(CfId(0), black_box(keys[i].as_slice())), 0)
         });
     });
     group.bench_function(BenchmarkId::new("two-generations-record/16-keys", 1), |b| {
         b.iter(|| {
             i = (i + 1) & 15;
-            ring.record(KeyRef::new(CfId(0), black_box(&keys[i])), 0)
+            ring.record(KeyRef::new(CfId(0), black_box(keys[i].as_slice())), 0)
         });
     });
     group.bench_function(BenchmarkId::new("below-a-limit/16-keys", 1), |b| {
         b.iter(|| {
             i = (i + 1) & 15;
-            ring.touch_and_clamp(KeyRef::new(CfId(0), black_box(&keys[i])), u64::MAX, 0)
+            ring.touch_and_clamp(KeyRef::new(CfId(0), black_box(keys[i].as_slice())), u64::MAX, 0)
         });
     });
     group.finish();
@@ -114,7 +114,7 @@ fn no_place(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 i = (i + 1) & (KEYS - 1);
-                ring.touch(KeyRef::new(CfId(0), black_box(&cold[i])), 0)
+                ring.touch(KeyRef::new(CfId(0), black_box(cold[i].as_slice())), 0)
             });
         });
     }

@@ -70,7 +70,7 @@ fn names() -> Vec<(String, String)> {
     names
 }
 
-/// `stem::function` of every test function of the project, and of every case in a list named `CASES`.
+/// `stem::function` of every test function of the project, and `stem::option` of every case of an option.
 fn tests() -> BTreeSet<String> {
     fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
         for entry in fs::read_dir(dir).expect("read").map(|e| e.expect("entry").path()) {
@@ -90,7 +90,12 @@ fn tests() -> BTreeSet<String> {
             let parent = path.parent().and_then(Path::file_name).and_then(|n| n.to_str());
             stem = parent.unwrap_or_default().to_owned();
         }
-        let has_cases = text.contains("CASES");
+        if let Some(cases) = text.split("CASES: &[Case] = &[").nth(1).and_then(|rest| rest.split("];").next())
+        {
+            // Pairs of an option's name and its case.
+            let names = cases.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
+            tests.extend(names.map(|name| format!("{stem}::{name}")));
+        }
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
             let Some(name) = line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next()) else {
@@ -98,8 +103,7 @@ fn tests() -> BTreeSet<String> {
                 is_test &= line.is_empty() || line.starts_with("#[") || line.starts_with("//");
                 continue;
             };
-            let is_case = has_cases && text.contains(&format!(", {name})"));
-            if is_test || is_case {
+            if is_test {
                 tests.insert(format!("{stem}::{name}"));
             }
             is_test = false;

@@ -226,7 +226,12 @@ fn verify(image: &MemFs, books: &Books, watchdog: bool, what: &str) {
     let again: Store = Engine::open(after, DIR, options(watchdog), environment()).unwrap();
     check(&again, &format!("{what}, went on"));
     let mut more = 0;
-    again.replay_group(99, &mut |_, _, _| Ok(more += 1)).unwrap();
+    again
+        .replay_group(99, &mut |_, _, _| {
+            more += 1;
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(more, 1, "{what}, went on");
 }
 
@@ -272,4 +277,19 @@ fn with_the_watchdog() {
 #[test]
 fn without_the_watchdog() {
     crash_everywhere(false, false);
+}
+
+#[test]
+fn a_flushed_batch_was_there_after_a_power_cut_and_its_raft_record_was_not() {
+    let fs = MemFs::new();
+    let engine: Store = Engine::open(fs.clone(), DIR, options(true), environment()).unwrap();
+    let books = Arc::new(Mutex::new(Books::default()));
+    let mut drive = Drive { engine, books, places: BTreeMap::new() };
+    drive.append(2);
+    drive.write();
+    drive.engine.flush_all().unwrap();
+    let image = fs.crash_clone(1, CrashMode::Posix, CrashImage::None);
+    let again: Store = Engine::open(image, DIR, options(true), environment()).unwrap();
+    assert!(again.get(KeyRef::new(CfId::DEFAULT, &key(0)), Version::MAX).unwrap().is_some());
+    assert_eq!((replay(&again, 1), replay(&again, 2)), (vec![0], vec![0]));
 }

@@ -120,7 +120,12 @@ fn copy(from: &Path, to: &Path) {
 
 fn replay<V: Vfs>(db: &Db<V>, group: u64) -> Vec<(RecordKind, Vec<u8>)> {
     let mut found = Vec::new();
-    db.wal().replay_group(group, |kind, _, bytes| Ok(found.push((kind, bytes.to_vec())))).unwrap();
+    db.wal()
+        .replay_group(group, |kind, _, bytes| {
+            found.push((kind, bytes.to_vec()));
+            Ok(())
+        })
+        .unwrap();
     found
 }
 

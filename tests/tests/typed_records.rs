@@ -148,7 +148,12 @@ fn a_record_longer_than_a_segment_is_whole() {
     db.wal().append_typed(SNAPSHOT, 3, &long, true).unwrap();
     let long_of = |db: &Db<MemFs>| {
         let mut found = Vec::new();
-        db.wal().replay_group(3, |_, _, bytes| Ok(found.extend_from_slice(bytes))).unwrap();
+        db.wal()
+            .replay_group(3, |_, _, bytes| {
+                found.extend_from_slice(bytes);
+                Ok(())
+            })
+            .unwrap();
         found
     };
     assert!(long_of(&db) == long);
@@ -405,6 +410,8 @@ fn rewriting_a_group_without_records_moves_its_pointer_to_the_end() {
     let at = append(&db, 2, 0);
     db.wal().set_raft_pointer(pointer(1, at)).unwrap();
     fill_to(&db, 3);
+    assert_eq!(db.wal().rewrite_forward(3).unwrap(), 0);
+    assert_eq!(db.wal().raft_pointers().len(), 1, "a group that is not there is not made");
     assert_eq!(db.wal().rewrite_forward(1).unwrap(), 0);
     assert_eq!(db.wal().raft_pointers()[0].position(), db.wal().end());
 }

@@ -40,6 +40,13 @@ pub const REWRITE_BYTES_MAX: usize = 64 << 20;
 /// How often a rewrite reads a group's records anew because the group was written to meanwhile.
 const REWRITE_TRIES: usize = 4;
 
+/// The place that a group's pointer names, and where it was removed before.
+type Standing = (Option<Position>, Option<Position>);
+
+fn standing_of(state: &ManifestState, group: u64) -> Standing {
+    (state.raft.get(&group).and_then(RaftPointer::position), state.raft_removed.get(&group).copied())
+}
+
 /// The live records of a group.
 #[derive(Default)]
 struct Live {
@@ -94,13 +101,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// [`Engine::set_raft_pointer`].
     pub fn rewrite_forward(&self, group: u64) -> Result<u64> {
         self.check_writable()?;
-        let (from, at, copied) = self.copy_to_end(group)?;
+        let (standing, at, copied) = self.copy_to_end(group)?;
         // ORDER: the copies before the pointer that names them.
         self.sync_log()?;
         let mut install = self.install.lock();
         let state = install.manifest.state();
-        if kept_from(state, group).0 != from {
+        if standing_of(state, group) != standing {
             return Err(Error::Busy("the pointer of the group moved"));
+        }
+        if copied == 0 && !state.raft.contains_key(&group) {
+            return Ok(0);
         }
         let old = state.raft.get(&group).copied().unwrap_or(RaftPointer { group, ..RaftPointer::default() });
         let pointer = RaftPointer { segment: at.segment, offset: at.offset, ..old };
@@ -108,15 +118,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(copied)
     }
 
-    /// Gives where the copied records started, where the copies start, and how many there are.
-    fn copy_to_end(&self, group: u64) -> Result<(Position, Position, u64)> {
+    /// Gives how the group stood, where the copies start, and how many there are.
+    fn copy_to_end(&self, group: u64) -> Result<(Standing, Position, u64)> {
         let Some(batch_log) = &self.batch_log else { return Err(Error::Closed) };
         for _ in 0..REWRITE_TRIES {
             let span = batch_log.group_span(group);
-            let (from, pointer, snapshot) = {
+            let (standing, from, pointer, snapshot) = {
                 let install = self.install.lock();
-                let (from, pointer) = kept_from(install.manifest.state(), group);
-                (from, pointer, batch_log.snapshot(from.segment)?)
+                let state = install.manifest.state();
+                let (from, pointer) = kept_from(state, group);
+                (standing_of(state, group), from, pointer, batch_log.snapshot(from.segment)?)
             };
             let mut live = Live::default();
             let mut take = |kind: RecordKind, _: Position, bytes: &[u8]| live.take(kind, bytes);
@@ -127,7 +138,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 continue;
             }
             if live.records.is_empty() {
-                return Ok((from, batch_log.end(), 0));
+                return Ok((standing, batch_log.end(), 0));
             }
             let pieces: Vec<_> = live.records.iter().map(|(_, bytes)| [bytes.as_slice()]).collect();
             let mut sections = Vec::with_capacity(pieces.len() + 1);
@@ -135,7 +146,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let kinds = live.records.iter().map(|(kind, _)| kind.tag());
             sections.extend(kinds.zip(&pieces).map(|(kind, parts)| Section { kind, group, parts }));
             let appended = self.append_sections(&commit, &sections)?;
-            return Ok((from, appended.start, live.records.len() as u64));
+            return Ok((standing, appended.start, live.records.len() as u64));
         }
         Err(Error::Busy("the group is written to"))
     }

@@ -20,7 +20,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Adds a region to the catalog, or replaces what it says of one; durable on return.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if keys are out of order, or epoch or state move back; what the manifest gives.
+    /// [`crate::Error::InvalidArgument`] if keys are out of order, or epoch or state move back; what the manifest gives.
     pub fn set_region(&self, region: &RegionMeta) -> Result<()> {
         self.record_region(Edit::Region(region.clone()))
     }
@@ -28,7 +28,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Takes a region out of the catalog; durable on return.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if it is not there; what the manifest gives.
+    /// [`crate::Error::InvalidArgument`] if it is not there; what the manifest gives.
     pub fn remove_region(&self, id: u64) -> Result<()> {
         self.record_region(Edit::RegionRemove { id })
     }

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 use nokv_formats::walfs::{Position, parse_segment_file_name};
 use nokv_formats::{CfId, Seq};
 
-use crate::compact::{BusySet, Scores, scores};
+use crate::compact::{BusySet, LevelHeat, Scores, scores};
 use crate::engine::{Engine, WAL_DIR};
 use crate::index::MemIndex;
 use crate::sync::Arc;
-use crate::table::CacheStats;
+use crate::table::{CacheStats, Lookups};
 use crate::vfs::Vfs;
 use crate::wal::batch_log::SEGMENT_EXT;
 
@@ -95,8 +95,12 @@ pub struct EngineStats {
     pub cache: CacheStats,
     /// Open table files.
     pub open_files: u64,
-    /// Memory of indexes, filters and range deletes of open tables, in bytes.
+    /// Memory of indexes and range deletes of open tables, in bytes.
     pub table_memory_bytes: u64,
+    /// Memory of filters, in bytes.
+    pub filter_memory_bytes: u64,
+    /// Look-ups in filters and indexes.
+    pub lookups: Lookups,
     /// Open snapshots.
     pub snapshots: u64,
     /// Tables that left the tree and that readers still hold.
@@ -122,6 +126,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 memtables.map(|m| m.memory_bytes() as u64).sum::<u64>(),
             )
         };
+        // A guard in the expression below would live to its end.
+        let snapshots = self.snapshots.lock().len() as u64;
         let c = &self.counters;
         EngineStats {
             counters: c.values(),
@@ -151,7 +157,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             cache: self.shared.cache().stats(),
             open_files: self.shared.files().len() as u64,
             table_memory_bytes: self.shared.pinned_bytes() as u64,
-            snapshots: self.snapshots.lock().len() as u64,
+            filter_memory_bytes: self.shared.filters().stats().bytes as u64,
+            lookups: self.shared.lookups(),
+            snapshots,
             retired_tables,
             retired_table_bytes,
             pins: self.pins(),
@@ -176,11 +184,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Scores and debt of the tree, without waiting for a manifest edit that is being made durable.
     pub fn scores_now(&self) -> Scores {
+        let heat = self.heat.read_most();
         let view = self.view.load();
-        match self.install.try_lock() {
+        let heat = LevelHeat::of(&view.tables, &heat);
+        let scores = match self.install.try_lock() {
             Some(install) => scores(&view.tables, &install.busy, &self.options.pick),
             None => scores(&view.tables, &BusySet::default(), &self.options.pick),
-        }
+        };
+        scores.heated(&heat)
     }
 
     /// A host measured a commit; see [`Engine::times_next_write`].

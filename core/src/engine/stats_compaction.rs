@@ -178,7 +178,7 @@ pub struct CompactionStats {
     pub reasons: MergeReasons,
     /// Levels and ingest sets that want compaction now.
     pub backlog: u64,
-    /// Compactions that run now.
+    /// Compactions that run now; 0 while a manifest edit is being made durable.
     pub running: u64,
     /// The highest score.
     pub max_score: f64,
@@ -204,8 +204,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub fn compaction_stats(&self, alert_density: f64) -> CompactionStats {
         let c = &self.compaction_counters;
         let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
-        let scores = self.scores();
-        let running = self.install.lock().busy.running() as u64;
+        // Without waiting for a manifest edit that is being made durable.
+        let scores = self.scores_now();
+        let running = self.install.try_lock().map_or(0, |install| install.busy.running() as u64);
         let unit = |mille: u64| mille as f64 / 1000.0;
         let density: [u64; LEVELS] =
             core::array::from_fn(|n| density_of(scores.value_bytes[n], scores.level_bytes[n]));

@@ -71,26 +71,31 @@ pub(super) enum Entered<'r> {
 }
 
 impl<'r> Bucket<'r> {
+    /// The node of `print`, if it is among the first: those that came early, so most of the hot ones.
+    #[inline]
+    pub(super) fn find_first(self, print: Print) -> Option<At<'r>> {
+        self.head.get()?.group.find(print)
+    }
+
     /// The node of `print`.
     #[inline]
     pub(super) fn find(self, print: Print) -> Option<At<'r>> {
+        self.find_first(print).or_else(|| self.find_any(print))
+    }
+
+    #[inline(never)]
+    fn find_any(self, print: Print) -> Option<At<'r>> {
         match self.locate(print) {
             Place::Here(at) => Some(at),
             _ => None,
         }
     }
 
-    #[inline]
     fn locate(self, print: Print) -> Place<'r> {
         let Some(head) = self.head.get() else { return Place::NoHead };
-        match scan(&head.group, self.ways, print) {
-            Some(place) => place,
-            None => self.locate_behind(head, print),
+        if let Some(place) = scan(&head.group, self.ways, print) {
+            return place;
         }
-    }
-
-    #[inline(never)]
-    fn locate_behind(self, head: &'r Head, print: Print) -> Place<'r> {
         let (mut link, mut groups) = (&head.next, 1);
         loop {
             if groups * GROUP >= self.ways {
@@ -107,26 +112,18 @@ impl<'r> Bucket<'r> {
         }
     }
 
-    /// The node of `print`, which takes a place if it has none.
-    #[inline]
-    pub(super) fn enter(self, print: Print, key: KeyRef<'_>, tick: u32) -> Entered<'r> {
-        match self.locate(print) {
-            Place::Here(at) => Entered::Was(at),
-            place => self.enter_new(place, print, key, tick),
-        }
-    }
-
-    #[cold]
+    /// The node of `print`, which takes a place if it has none. For keys that [`Bucket::find_first`] does not find.
     #[inline(never)]
-    fn enter_new(self, mut place: Place<'r>, print: Print, key: KeyRef<'_>, tick: u32) -> Entered<'r> {
+    pub(super) fn enter(self, print: Print, key: KeyRef<'_>, tick: u32) -> Entered<'r> {
+        let mut place = self.locate(print);
         loop {
             match place {
                 Place::Here(at) => return Entered::Was(at),
                 Place::Free(at) => {
-                    let swap = at.tag.compare_exchange(0, print.tag, Ordering::AcqRel, Ordering::Acquire);
+                    let swap = at.tag().compare_exchange(0, print.tag, Ordering::AcqRel, Ordering::Acquire);
                     if swap.is_ok() {
                         at.keep_key(key);
-                        at.node.check.store(print.check, Ordering::Release);
+                        at.node().check.store(print.check, Ordering::Release);
                         return Entered::New(at);
                     }
                 }
@@ -168,13 +165,13 @@ impl<'r> Bucket<'r> {
             return Entered::Dropped;
         }
         // A report that is just copying the key out is not worth waiting for.
-        let Some(mut held) = at.node.key.try_lock() else { return Entered::Dropped };
+        let Some(mut held) = at.node().key.try_lock() else { return Entered::Dropped };
         let was_removed = at.is_removed();
-        at.tag.store(BUSY, Ordering::Release);
+        at.tag().store(BUSY, Ordering::Release);
         self.door.retired.fetch_add(at.reset(word), Ordering::Relaxed);
         *held = encoded(key);
-        at.node.check.store(print.check, Ordering::Release);
-        at.tag.store(print.tag, Ordering::Release);
+        at.node().check.store(print.check, Ordering::Release);
+        at.tag().store(print.tag, Ordering::Release);
         drop(held);
         drop(claim);
         self.door.drops.fetch_sub(1, Ordering::Relaxed);
@@ -202,8 +199,8 @@ impl<'r> Bucket<'r> {
     /// Shows every place that is taken.
     pub(super) fn each(self, mut visit: impl FnMut(At<'r>)) {
         for group in self.groups() {
-            for at in (0..GROUP).filter_map(|way| group.at(way)) {
-                if at.tag.load(Ordering::Acquire) == 0 {
+            for at in (0..GROUP).map(|way| group.at(way)) {
+                if at.tag().load(Ordering::Acquire) == 0 {
                     return;
                 }
                 visit(at);
@@ -224,9 +221,9 @@ impl<'r> Bucket<'r> {
         self.each(|at| {
             gone += u64::from(!at.is_removed());
             self.door.retired.fetch_add(at.reset(0), Ordering::Relaxed);
-            *at.node.key.lock() = Default::default();
-            at.node.check.store(0, Ordering::Release);
-            at.tag.store(0, Ordering::Release);
+            *at.node().key.lock() = Default::default();
+            at.node().check.store(0, Ordering::Release);
+            at.tag().store(0, Ordering::Release);
         });
         gone
     }
@@ -235,7 +232,7 @@ impl<'r> Bucket<'r> {
     pub(super) fn memory_bytes(self) -> usize {
         let links = size_of::<Head>() - size_of::<Group>() + 3 * size_of::<Block>();
         let mut bytes: usize = self.groups().map(Group::memory_bytes).sum();
-        self.each(|at| bytes += at.node.key.lock().len());
+        self.each(|at| bytes += at.node().key.lock().len());
         if bytes == 0 { 0 } else { bytes + links }
     }
 }
@@ -251,11 +248,11 @@ fn scan<'r>(group: &'r Group, ways: usize, print: Print) -> Option<Place<'r>> {
         if way >= ways {
             return None;
         }
-        let at = group.at(way)?;
+        let at = group.at(way);
         if tag == 0 {
             return Some(Place::Free(at));
         }
-        let check = at.node.check.load(Ordering::Acquire);
+        let check = at.node().check.load(Ordering::Acquire);
         // 0: being written; another key with the same tag is not worth waiting for.
         if check == print.check || check == 0 {
             return Some(Place::Here(at));

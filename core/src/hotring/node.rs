@@ -35,19 +35,17 @@ pub const REPORTED_KEY_BYTES_MAX: usize = 1024;
 /// What stands for a key: 128 bits of hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Print {
-    /// The tag: neither 0 nor [`BUSY`]. Its low bits decide sampling.
+    /// The tag: neither 0 nor [`BUSY`]. Its low bits decide sampling, those from bit 32 on choose the bucket.
     pub(super) tag: u64,
-    /// The other half, not 0. Its low bits choose the bucket.
+    /// The other half, not 0.
     pub(super) check: u64,
 }
 
 impl Print {
     #[inline]
     pub(super) fn of(key: KeyRef<'_>, seed: u64) -> Self {
-        let print = key_print(key, seed);
-        let tag = print as u64;
-        let tag = if tag == 0 || tag == BUSY { 1 } else { tag };
-        Self { tag, check: ((print >> 64) as u64).max(1) }
+        let (tag, check) = key_print(key, seed);
+        Self { tag: if tag == 0 || tag == BUSY { 1 } else { tag }, check: check.max(1) }
     }
 }
 
@@ -69,8 +67,9 @@ pub(super) struct Node {
 pub(super) struct Group {
     pub(super) tags: [AtomicU64; GROUP],
     nodes: [Node; GROUP],
-    /// Window words, as many for each node.
+    /// Window words, `words_each` for each node.
     words: Box<[AtomicU64]>,
+    words_each: usize,
     window_slots: u32,
 }
 const _: () = assert!(size_of::<[AtomicU64; GROUP]>() == 64);
@@ -87,12 +86,11 @@ pub(super) struct Block {
     pub(super) next: OnceBox<Block>,
 }
 
-/// A node in its place.
+/// A node in its place. Two words: searches hand it on in registers.
 #[derive(Clone, Copy)]
 pub(super) struct At<'r> {
-    pub(super) tag: &'r AtomicU64,
-    pub(super) node: &'r Node,
-    pub(super) window: Window<'r>,
+    group: &'r Group,
+    way: usize,
 }
 
 /// Words that hold a window of so many slots.
@@ -113,17 +111,27 @@ impl Group {
             tags: core::array::from_fn(|_| AtomicU64::new(0)),
             nodes: core::array::from_fn(node),
             words: (0..GROUP * words_for(window_slots)).map(|_| AtomicU64::new(0)).collect(),
+            words_each: words_for(window_slots),
             window_slots,
         }
     }
 
-    /// The place `way`.
+    /// The place `way`, which is below [`GROUP`].
     #[inline]
-    pub(super) fn at(&self, way: usize) -> Option<At<'_>> {
-        let words = words_for(self.window_slots);
-        let words = self.words.get(way * words..(way + 1) * words)?;
-        let window = Window { words, slots: self.window_slots };
-        Some(At { tag: self.tags.get(way)?, node: self.nodes.get(way)?, window })
+    pub(super) const fn at(&self, way: usize) -> At<'_> {
+        At { group: self, way }
+    }
+
+    /// The place of `print`, if it is one of these and written whole.
+    #[inline]
+    pub(super) fn find(&self, print: Print) -> Option<At<'_>> {
+        for (way, tag) in self.tags.iter().enumerate() {
+            if tag.load(Ordering::Acquire) == print.tag {
+                let at = self.at(way);
+                return (at.node().check.load(Ordering::Acquire) == print.check).then_some(at);
+            }
+        }
+        None
     }
 
     /// Its memory, without keys.
@@ -139,46 +147,63 @@ impl Block {
     }
 }
 
-impl At<'_> {
+impl<'r> At<'r> {
+    #[inline]
+    pub(super) fn tag(self) -> &'r AtomicU64 {
+        &self.group.tags[self.way % GROUP]
+    }
+
+    #[inline]
+    pub(super) fn node(self) -> &'r Node {
+        &self.group.nodes[self.way % GROUP]
+    }
+
+    #[inline]
+    pub(super) fn window(self) -> Window<'r> {
+        let first = self.way % GROUP * self.group.words_each;
+        let words = self.group.words.get(first..first + self.group.words_each);
+        Window { words: words.unwrap_or_default(), slots: self.group.window_slots }
+    }
+
     /// Is the key still the one of `print`?
-    pub(super) fn is(&self, print: Print) -> bool {
-        self.tag.load(Ordering::Acquire) == print.tag
-            && self.node.check.load(Ordering::Acquire) == print.check
+    pub(super) fn is(self, print: Print) -> bool {
+        self.tag().load(Ordering::Acquire) == print.tag
+            && self.node().check.load(Ordering::Acquire) == print.check
     }
 
     /// The key's print; `None` for a free place, and while the place changes hands.
-    pub(super) fn print(&self) -> Option<Print> {
-        let tag = self.tag.load(Ordering::Acquire);
-        let check = self.node.check.load(Ordering::Acquire);
+    pub(super) fn print(self) -> Option<Print> {
+        let tag = self.tag().load(Ordering::Acquire);
+        let check = self.node().check.load(Ordering::Acquire);
         (tag != 0 && tag != BUSY && check != 0).then_some(Print { tag, check })
     }
 
-    pub(super) fn is_removed(&self) -> bool {
-        self.node.base.load(Ordering::Relaxed) == REMOVED
+    pub(super) fn is_removed(self) -> bool {
+        self.node().base.load(Ordering::Relaxed) == REMOVED
     }
 
     /// The key's count at `tick`.
     #[inline]
-    pub(super) fn count(&self, tick: u32) -> u64 {
-        let base = self.node.base.load(Ordering::Relaxed);
+    pub(super) fn count(self, tick: u32) -> u64 {
+        let base = self.node().base.load(Ordering::Relaxed);
         if base == REMOVED {
             0
-        } else if self.window.is_none() {
-            self.node.touches.load(Ordering::Relaxed).saturating_sub(base)
+        } else if self.window().is_none() {
+            self.node().touches.load(Ordering::Relaxed).saturating_sub(base)
         } else {
-            self.window.sum(tick)
+            self.window().sum(tick)
         }
     }
 
     /// By what the coldest is chosen: the count and the head start, while that is in the window.
-    pub(super) fn rank(&self, tick: u32) -> u64 {
-        let word = self.node.head_start.load(Ordering::Relaxed);
-        self.count(tick) + u64::from(window::counted(word, tick, self.window.slots.max(1)))
+    pub(super) fn rank(self, tick: u32) -> u64 {
+        let word = self.node().head_start.load(Ordering::Relaxed);
+        self.count(tick) + u64::from(window::counted(word, tick, self.window().slots.max(1)))
     }
 
     /// Stores the bytes for reports.
-    pub(super) fn keep_key(&self, key: KeyRef<'_>) {
-        *self.node.key.lock() = encoded(key);
+    pub(super) fn keep_key(self, key: KeyRef<'_>) {
+        *self.node().key.lock() = encoded(key);
     }
 
     /// Shows `visit` the key of `print`, unless the place has another one by now or the key is too long.
@@ -188,37 +213,37 @@ impl At<'_> {
         seed: u64,
         visit: impl FnOnce(KeyRef<'_>) -> T,
     ) -> Option<T> {
-        let held = self.node.key.lock();
+        let held = self.node().key.lock();
         let (cf, user_key) = held.split_first_chunk::<4>()?;
         let key = KeyRef::new(CfId(u32::from_le_bytes(*cf)), user_key);
         (Print::of(key, seed) == print).then(|| visit(key))
     }
 
     /// Shifts the counts.
-    pub(super) fn decay(&self, shift: u32) {
-        let node = self.node;
-        if self.window.is_none() {
+    pub(super) fn decay(self, shift: u32) {
+        let node = self.node();
+        if self.window().is_none() {
             let touches = node.touches.load(Ordering::Relaxed);
             let _ = node.base.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |base| {
                 let count = touches.saturating_sub(base);
                 (base != REMOVED).then(|| touches - count.checked_shr(shift).unwrap_or(0).min(touches))
             });
         }
-        node.touches.fetch_add(self.window.decay(shift), Ordering::Relaxed);
+        node.touches.fetch_add(self.window().decay(shift), Ordering::Relaxed);
         Window { words: core::slice::from_ref(&node.head_start), slots: 1 }.decay(shift);
     }
 
     /// All touches since the key came.
-    pub(super) fn touches(&self) -> u64 {
-        self.node.touches.load(Ordering::Relaxed) + self.window.all()
+    pub(super) fn touches(self) -> u64 {
+        self.node().touches.load(Ordering::Relaxed) + self.window().all()
     }
 
     /// Forgets counts and touches; gives the touches.
-    pub(super) fn reset(&self, head_start: u64) -> u64 {
-        let touches = self.node.touches.swap(0, Ordering::Relaxed);
-        self.node.base.store(0, Ordering::Relaxed);
-        self.node.head_start.store(head_start, Ordering::Relaxed);
-        touches + self.window.clear()
+    pub(super) fn reset(self, head_start: u64) -> u64 {
+        let touches = self.node().touches.swap(0, Ordering::Relaxed);
+        self.node().base.store(0, Ordering::Relaxed);
+        self.node().head_start.store(head_start, Ordering::Relaxed);
+        touches + self.window().clear()
     }
 }
 

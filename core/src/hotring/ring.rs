@@ -121,15 +121,15 @@ impl HotRing {
         if at.is_removed() {
             return (self.hit(at, key, tick), false);
         }
-        let (count, limited) = if at.window.is_none() {
-            let base = at.node.base.load(Ordering::Relaxed);
+        let (count, limited) = if at.window().is_none() {
+            let base = at.node().base.load(Ordering::Relaxed);
             let below = |touches: u64| (touches.saturating_sub(base) < limit).then(|| touches + 1);
-            match at.node.touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below) {
+            match at.node().touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below) {
                 Ok(before) => ((before + 1).saturating_sub(base), false),
                 Err(at_limit) => (at_limit.saturating_sub(base), true),
             }
         } else {
-            let (count, limited, passed) = at.window.add_below(tick, limit);
+            let (count, limited, passed) = at.window().add_below(tick, limit);
             keep_passed(at, passed);
             (count, limited)
         };
@@ -148,12 +148,12 @@ impl HotRing {
     pub fn untouch(&self, key: KeyRef<'_>, now_ns: u64) {
         let print = self.print(key);
         let Some(at) = self.bucket(print).find(print) else { return };
-        if at.window.is_none() {
-            let base = at.node.base.load(Ordering::Relaxed);
+        if at.window().is_none() {
+            let base = at.node().base.load(Ordering::Relaxed);
             let less = |touches: u64| (touches > base).then(|| touches - 1);
-            let _ = at.node.touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            let _ = at.node().touches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         } else {
-            at.window.take_back(self.tick(now_ns));
+            at.window().take_back(self.tick(now_ns));
         }
     }
 
@@ -182,10 +182,10 @@ impl HotRing {
     pub fn remove(&self, key: KeyRef<'_>) -> bool {
         let print = self.print(key);
         let Some(at) = self.bucket(print).find(print) else { return false };
-        *at.node.key.lock() = Box::default();
-        at.node.touches.fetch_add(at.window.clear(), Ordering::Relaxed);
-        at.node.head_start.store(0, Ordering::Relaxed);
-        let was_there = at.node.base.swap(REMOVED, Ordering::Relaxed) != REMOVED;
+        *at.node().key.lock() = Box::default();
+        at.node().touches.fetch_add(at.window().clear(), Ordering::Relaxed);
+        at.node().head_start.store(0, Ordering::Relaxed);
+        let was_there = at.node().base.swap(REMOVED, Ordering::Relaxed) != REMOVED;
         if was_there {
             self.counters.nodes.fetch_sub(1, Ordering::Relaxed);
             self.counters.removes.fetch_add(1, Ordering::Relaxed);
@@ -277,7 +277,7 @@ impl HotRing {
     #[inline]
     fn bucket(&self, print: Print) -> Bucket<'_> {
         // The number of buckets is a power of two and at least one.
-        let i = print.check as usize & (self.heads.len() - 1);
+        let i = (print.tag >> 32) as usize & (self.heads.len() - 1);
         self.bucket_of(&self.heads[i], &self.doors[i])
     }
 
@@ -311,20 +311,31 @@ impl HotRing {
 
     #[inline]
     fn enter(&self, print: Print, key: KeyRef<'_>, tick: u32) -> Option<At<'_>> {
-        match self.bucket(print).enter(print, key, tick) {
-            Entered::Was(at) => Some(at),
-            Entered::New(at) => {
-                self.counters.nodes.fetch_add(1, Ordering::Relaxed);
-                self.counters.inserts.fetch_add(1, Ordering::Relaxed);
-                Some(at)
-            }
-            Entered::Instead(at) => {
-                self.counters.inserts.fetch_add(1, Ordering::Relaxed);
-                self.counters.removes.fetch_add(1, Ordering::Relaxed);
-                Some(at)
-            }
-            Entered::Dropped => None,
+        let bucket = self.bucket(print);
+        bucket.find_first(print).or_else(|| self.enter_bucket(bucket, print, key, tick))
+    }
+
+    #[inline(never)]
+    fn enter_bucket<'r>(
+        &'r self,
+        bucket: Bucket<'r>,
+        print: Print,
+        key: KeyRef<'_>,
+        tick: u32,
+    ) -> Option<At<'r>> {
+        let (at, is_instead) = match bucket.enter(print, key, tick) {
+            Entered::Was(at) => return Some(at),
+            Entered::New(at) => (at, false),
+            Entered::Instead(at) => (at, true),
+            Entered::Dropped => return None,
+        };
+        if is_instead {
+            self.counters.removes.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.counters.nodes.fetch_add(1, Ordering::Relaxed);
         }
+        self.counters.inserts.fetch_add(1, Ordering::Relaxed);
+        Some(at)
     }
 
     /// Counts a touch of the node.
@@ -333,18 +344,18 @@ impl HotRing {
         if at.is_removed() {
             self.revive(at, key);
         }
-        if at.window.is_none() {
-            at.node.touches.fetch_add(1, Ordering::Relaxed);
+        if at.window().is_none() {
+            at.node().touches.fetch_add(1, Ordering::Relaxed);
         } else {
-            keep_passed(at, at.window.add(tick));
+            keep_passed(at, at.window().add(tick));
         }
     }
 
     #[inline]
     fn hit(&self, at: At<'_>, key: KeyRef<'_>, tick: u32) -> u64 {
-        if at.window.is_none() && !at.is_removed() {
-            let touches = at.node.touches.fetch_add(1, Ordering::Relaxed) + 1;
-            return touches.saturating_sub(at.node.base.load(Ordering::Relaxed));
+        if at.window().is_none() && !at.is_removed() {
+            let touches = at.node().touches.fetch_add(1, Ordering::Relaxed) + 1;
+            return touches.saturating_sub(at.node().base.load(Ordering::Relaxed));
         }
         self.add(at, key, tick);
         at.count(tick)
@@ -353,8 +364,8 @@ impl HotRing {
     /// A key that was removed is touched again.
     #[cold]
     fn revive(&self, at: At<'_>, key: KeyRef<'_>) {
-        let base = if at.window.is_none() { at.node.touches.load(Ordering::Relaxed) } else { 0 };
-        if at.node.base.compare_exchange(REMOVED, base, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let base = if at.window().is_none() { at.node().touches.load(Ordering::Relaxed) } else { 0 };
+        if at.node().base.compare_exchange(REMOVED, base, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             at.keep_key(key);
             self.counters.nodes.fetch_add(1, Ordering::Relaxed);
             self.counters.inserts.fetch_add(1, Ordering::Relaxed);
@@ -366,7 +377,7 @@ impl HotRing {
 #[inline]
 fn keep_passed(at: At<'_>, passed: u32) {
     if passed > 0 {
-        at.node.touches.fetch_add(u64::from(passed), Ordering::Relaxed);
+        at.node().touches.fetch_add(u64::from(passed), Ordering::Relaxed);
     }
 }
 

@@ -105,7 +105,7 @@ impl<V: Vfs> Log<V> {
     /// Opens the log in `dir`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for damage (see [`OnDamage`]), [`Error::Locked`] if another writer has it open, and
+    /// [`Error::Corrupt`] for damage (see [`OnDamage`](super::OnDamage)), [`Error::Locked`] if another writer has it open, and
     /// what the file system says.
     pub fn open(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         if options.read_only {

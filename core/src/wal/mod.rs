@@ -25,6 +25,7 @@ mod readers;
 pub mod record_log;
 mod retention;
 pub(crate) mod segment;
+mod segment_cut;
 mod segment_file;
 mod segment_reader;
 pub(crate) mod survey;

@@ -1,7 +1,7 @@
 //! Reads a log in order, also while it grows. Every record's checksum is checked on every read.
 //!
 //! A reader keeps the file it is in open, so a segment released meanwhile is read to its end. Its place is known to
-//! the log ([`super::readers`]): truncation leaves alone what a reader stands behind.
+//! the log (`readers.rs`): truncation leaves alone what a reader stands behind.
 
 use alloc::vec::Vec;
 use core::ops::Range;

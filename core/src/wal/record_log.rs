@@ -184,12 +184,12 @@ impl<V: Vfs> RecordLog<V> {
 
 /// The id of the last of `records`, which are not empty and follow `last` (0 for none).
 fn check_sequence(last: u64, records: &[Record<'_>]) -> Result<u64> {
-    let mut expected = match (last, records.first()) {
+    let first = match (last, records.first()) {
         (0, Some(first)) => first.id.max(1),
         _ => last.saturating_add(1),
     };
     let mut new_last = last;
-    for record in records {
+    for (expected, record) in (first..=u64::MAX).zip(records) {
         if record.id != expected {
             return Err(Error::NotSequential { expected, found: record.id });
         }
@@ -198,7 +198,6 @@ fn check_sequence(last: u64, records: &[Record<'_>]) -> Result<u64> {
             return Err(Error::InvalidArgument(text.to_string()));
         }
         new_last = expected;
-        expected += 1;
     }
     Ok(new_last)
 }

@@ -6,17 +6,14 @@
 //! 2. Records have consecutive log indexes from the first one on, or none has one.
 //! 3. One thread at a time syncs, seals or truncates (`flush`, taken before `state`): headers are stored in order.
 //! 4. After a failed write or sync the segment is dead until it is opened again.
-//!
-//! Truncation: header (active, write offset at the cut), durable; a zero head at the cut, durable: from here on
-//! opening finds the new end, and clears the rest as the torn tail that it is; zeros behind it, durable.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::walfs::{
-    FLAG_ACTIVE, FRAME_HEAD_BYTES, HEADER_BYTES, IndexEntry, Position, SegmentHeader, encode_frame,
-    frame_len, index_file_name, segment_file_name,
+    HEADER_BYTES, IndexEntry, Position, SegmentHeader, encode_frame, frame_len, index_file_name,
+    segment_file_name,
 };
 
 use super::open::{config_of, fresh, open_surveyed};
@@ -26,7 +23,7 @@ use super::readers::Readers;
 use super::segment::make_dir;
 use super::segment_reader::SegmentReader;
 use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, read_segment, survey_segment};
-use super::tail::{Config, Rotated, index_of, remove_segment, write_index};
+use super::tail::{Config, Rotated, index_of, write_index};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Mutex;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
@@ -51,28 +48,28 @@ use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
 /// ```
 pub struct SegmentFile<V: Vfs> {
     pub(super) fs: V,
-    config: Config,
-    number: u32,
-    path: String,
+    pub(super) config: Config,
+    pub(super) number: u32,
+    pub(super) path: String,
     sync_every_write: bool,
-    read_only: bool,
+    pub(super) read_only: bool,
     pub(super) readers: Readers,
-    flush: Mutex<()>,
-    state: Mutex<State<V>>,
-    lock: Mutex<Option<V::Lock>>,
+    pub(super) flush: Mutex<()>,
+    pub(super) state: Mutex<State<V>>,
+    pub(super) lock: Mutex<Option<V::Lock>>,
 }
 
-struct State<V: Vfs> {
-    info: SegmentInfo,
-    header: SegmentHeader,
+pub(super) struct State<V: Vfs> {
+    pub(super) info: SegmentInfo,
+    pub(super) header: SegmentHeader,
     /// Where records go; `None` once sealed, or opened for reading.
-    open: Option<Rotated<V>>,
-    index: Vec<IndexEntry>,
-    frame: Vec<u8>,
-    sealed_in_memory: bool,
-    doomed: bool,
-    removed: bool,
-    dead: Option<Error>,
+    pub(super) open: Option<Rotated<V>>,
+    pub(super) index: Vec<IndexEntry>,
+    pub(super) frame: Vec<u8>,
+    pub(super) sealed_in_memory: bool,
+    pub(super) doomed: bool,
+    pub(super) removed: bool,
+    pub(super) dead: Option<Error>,
 }
 
 impl<V: Vfs> SegmentFile<V> {
@@ -304,82 +301,6 @@ impl<V: Vfs> SegmentFile<V> {
         Ok(())
     }
 
-    /// Keeps the records up to `log_index` and removes the rest for good. A sealed segment takes records again.
-    ///
-    /// # Errors
-    /// [`Error::IndexTruncated`] and [`Error::IndexNotYet`] if the segment has no such record,
-    /// [`Error::ReadersBehind`]: these change nothing. A failed write or sync.
-    pub fn truncate_to(&self, log_index: u64) -> Result<()> {
-        let _one_at_a_time = self.flush.lock();
-        let mut state = self.state.lock();
-        state.alive()?;
-        self.writable()?;
-        let (first, entries) = (state.info.first_log_index, state.info.entries);
-        let last = if first == 0 { 0 } else { first.saturating_add(entries).saturating_sub(1) };
-        if first == 0 || entries == 0 || log_index > last {
-            return Err(Error::IndexNotYet { index: log_index, last });
-        }
-        if log_index < first {
-            return Err(Error::IndexTruncated { index: log_index, first });
-        }
-        let keep = log_index - first + 1;
-        if keep == entries {
-            return Ok(());
-        }
-        let index = if state.index.is_empty() { self.read_index(&state.info)? } else { state.index.clone() };
-        let cut = usize::try_from(keep).ok().and_then(|keep| index.get(keep)).map(|e| e.offset);
-        let Some(cut) = cut else { return Err(Error::IndexMissing { index: log_index }) };
-        self.readers.begin_epoch();
-        if let Some((segment, readers)) = self.readers.behind(Position { segment: self.number, offset: cut })
-        {
-            return Err(Error::ReadersBehind { segment, readers });
-        }
-        let done = self.cut(&mut state, cut, keep);
-        if let Err(e) = &done {
-            state.dead = Some(e.clone());
-            return done;
-        }
-        state.index = index;
-        state.index.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-        Ok(())
-    }
-
-    fn cut(&self, state: &mut State<V>, cut: u64, keep: u64) -> Result<()> {
-        let mut open = match state.open.take() {
-            Some(open) => open,
-            None => self.reopen(&state.info)?,
-        };
-        let segment = &open.segment;
-        segment.update_header(|h| (h.flags, h.write_offset, h.entry_count) = (FLAG_ACTIVE, cut, keep))?;
-        segment.flush_header()?;
-        // ORDER: see the module.
-        segment.store(cut, &[0; FRAME_HEAD_BYTES])?;
-        segment.sync_all(cut)?;
-        segment.zero_from(cut)?;
-        (open.end, open.entries) = (cut, keep);
-        (state.info, state.header) = (open.info(), open.segment.header());
-        (state.open, state.sealed_in_memory) = (Some(open), false);
-        Ok(())
-    }
-
-    /// A sealed segment, to be written again.
-    fn reopen(&self, info: &SegmentInfo) -> Result<Rotated<V>> {
-        let index = join(&self.config.dir, &index_file_name(self.number, &self.config.ext));
-        match self.fs.unlink(&index) {
-            Err(e) if e.kind != IoErrorKind::NotFound => return Err(Error::io("unlink", index, e)),
-            _ => {}
-        }
-        self.fs.sync_dir(&self.config.dir).at("sync_dir", &self.config.dir)?;
-        let files = list_segments(&self.fs, &self.config.dir, &self.config.ext)?;
-        let file = files.into_iter().find(|f| f.number == self.number);
-        let file = file.ok_or_else(|| Error::corrupt(&self.path, 0, "the file of a segment is missing"))?;
-        let surveyed = survey_segment(&self.fs, &file, false, &mut Vec::new())?;
-        if surveyed.end != info.end || surveyed.damage.is_some() {
-            return Err(Error::corrupt(&self.path, surveyed.end, "records up to the header's write offset"));
-        }
-        open_surveyed(&self.fs, &self.config, &surveyed)
-    }
-
     /// Would a record of `payload_len` bytes be too much for what is left of the segment?
     pub fn will_exceed(&self, payload_len: usize) -> bool {
         let info = self.info();
@@ -398,7 +319,7 @@ impl<V: Vfs> SegmentFile<V> {
         if index.len() as u64 == info.entries { Ok(index) } else { self.read_index(&info) }
     }
 
-    fn read_index(&self, info: &SegmentInfo) -> Result<Vec<IndexEntry>> {
+    pub(super) fn read_index(&self, info: &SegmentInfo) -> Result<Vec<IndexEntry>> {
         let mut bytes = Vec::new();
         read_segment(&self.fs, &self.path, &mut bytes)?;
         let mut entries = index_of(&bytes);
@@ -452,48 +373,6 @@ impl<V: Vfs> SegmentFile<V> {
         self.readers.count() != 0
     }
 
-    /// Removes the files once the last reader has left: now, if there is none. Gives whether they are gone.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn mark_for_deletion(&self) -> Result<bool> {
-        self.writable()?;
-        self.state.lock().doomed = true;
-        self.remove_if_doomed()
-    }
-
-    /// Removes the segment and its index, durably. Its readers keep their file.
-    ///
-    /// # Errors
-    /// [`Error::ReadersBehind`] while somebody reads it; what the file system says.
-    pub fn remove(&self) -> Result<()> {
-        match self.readers.count() {
-            0 => self.mark_for_deletion().map(|_| ()),
-            readers => Err(Error::ReadersBehind { segment: self.number, readers }),
-        }
-    }
-
-    pub(super) fn remove_if_doomed(&self) -> Result<bool> {
-        {
-            let mut state = self.state.lock();
-            if !state.doomed || state.removed || self.readers.count() != 0 {
-                return Ok(state.removed);
-            }
-            state.removed = true;
-            state.open = None;
-        }
-        let removed = remove_segment(&self.fs, &self.config.dir, &self.config.ext, self.number);
-        if let Err(e) = removed {
-            self.state.lock().removed = false;
-            return Err(e);
-        }
-        if self.lock.lock().take().is_some() {
-            // The name of a lock means nothing: it may stay.
-            let _ = self.fs.unlink(&lock_path(&self.path));
-        }
-        Ok(true)
-    }
-
     /// Syncs, header included, and lets go. There is no reader left: they borrow the segment.
     ///
     /// # Errors
@@ -504,7 +383,7 @@ impl<V: Vfs> SegmentFile<V> {
         open.map_or(Ok(()), |open| open.segment.flush_header())
     }
 
-    fn writable(&self) -> Result<()> {
+    pub(super) fn writable(&self) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly("the segment was opened for reading".into()));
         }
@@ -517,7 +396,7 @@ impl<V: Vfs> SegmentFile<V> {
 }
 
 impl<V: Vfs> State<V> {
-    fn alive(&self) -> Result<()> {
+    pub(super) fn alive(&self) -> Result<()> {
         match &self.dead {
             Some(e) => Err(e.clone()),
             None if self.removed || self.doomed => Err(Error::Closed),
@@ -526,7 +405,7 @@ impl<V: Vfs> State<V> {
     }
 }
 
-fn lock_path(path: &str) -> String {
+pub(super) fn lock_path(path: &str) -> String {
     format!("{path}.lock")
 }
 

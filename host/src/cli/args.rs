@@ -290,6 +290,27 @@ pub enum Wal {
     ///
     /// Works beside the process that writes the log, across its segments. Writes nothing.
     Tail(WalTail),
+
+    /// Copy the sealed segments of a log and their indexes; the one that takes records is left out
+    ///
+    /// Works beside the process that writes the log. Every record is checked before its segment is copied.
+    Backup(WalBackup),
+}
+
+/// `nokv wal backup`.
+#[derive(Debug, Args)]
+pub struct WalBackup {
+    /// The log.
+    #[command(flatten)]
+    pub log: WalDir,
+
+    /// Directory of the copies, made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Only segments with higher numbers.
+    #[arg(long, value_name = "SEGMENT", default_value_t = 0)]
+    pub after: u32,
 }
 
 /// A log.

@@ -57,10 +57,10 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return Err(wrong("the URL names a user, and there are none"));
         }
-        let port = match (authority.port(), authority.port_u16()) {
-            (_, Some(port)) => port,
-            (None, None) => 80,
-            (Some(_), None) => return Err(wrong("the port is no number up to 65535")),
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => 80,
+            None => return Err(wrong("the port is no number up to 65535")),
         };
         let path = match uri.path() {
             "" | "/" => "/debug/vars",

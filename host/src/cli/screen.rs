@@ -197,18 +197,18 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
             names.push(name);
         }
     }
-    let value = |row: &&Map<String, Json>, name: &str| match row.get(name) {
-        None if name == "key" => key_of(row),
-        found => found.cloned(),
-    };
     let mut columns = Vec::new();
     for name in names {
-        let values: Vec<Json> = rows.iter().map(|row| value(row, name).unwrap_or(Json::Null)).collect();
-        if !columns.is_empty() && values.iter().all(is_zero) {
+        let is_key = |row: &&Map<String, Json>| name == "key" && row.contains_key("key_hex");
+        let values = || rows.iter().map(|row| row.get(name).unwrap_or(&Json::Null));
+        if !columns.is_empty() && values().all(is_zero) && !rows.iter().any(is_key) {
             continue;
         }
-        let is_text = values.iter().any(|v| v.is_string() || v.is_array() || v.is_object());
-        let cell = |value: &Json| {
+        let is_text = name == "key" || values().any(|v| v.is_string() || v.is_array() || v.is_object());
+        let cell = |(row, value): (&&Map<String, Json>, &Json)| {
+            if let Some(key) = row.get("key_hex").filter(|_| is_key(row)).and_then(bytes_of_hex) {
+                return clip(&key, TEXT_WIDTH);
+            }
             let plain = Unit::of(name) == Unit::Count && value.is_u64() && is_number_of_a_thing(name);
             match show(value, Unit::of(name), now) {
                 Some(_) if plain => value.to_string(),
@@ -217,7 +217,7 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
                 None => clip(&text_of(value), TEXT_WIDTH),
             }
         };
-        let cells: Vec<String> = values.iter().map(cell).collect();
+        let cells: Vec<String> = rows.iter().zip(values()).map(cell).collect();
         let header = clip(header(name).as_bytes(), 20);
         let width = cells.iter().map(String::len).max().unwrap_or(0).max(header.len());
         columns.push(Column { header, cells, is_text, width });
@@ -236,13 +236,10 @@ fn header(name: &str) -> &str {
     short.or_else(|| without_unit(name)).unwrap_or(name)
 }
 
-/// The bytes of a hot key as text, from `key` or `key_hex`.
-fn key_of(row: &Map<String, Json>) -> Option<Json> {
-    let hex = row.get("key_hex")?.as_str()?;
-    let pairs = hex.as_bytes().chunks(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = pairs.map(byte).collect();
-    bytes.map(|bytes| Json::from(bytes.escape_ascii().to_string()))
+/// The bytes of a hot key that is no text.
+fn bytes_of_hex(hex: &Json) -> Option<Vec<u8>> {
+    let pairs = hex.as_str()?.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn text_of(value: &Json) -> Vec<u8> {

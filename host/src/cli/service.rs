@@ -1,7 +1,7 @@
 //! What commands that run for long have in common: metrics while they run, and a log on standard error.
 
 use clap::Args;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::Session;
@@ -41,10 +41,16 @@ impl ServiceArgs {
             (None, Ok(level)) if !level.is_empty() => (LOG_VARIABLE, level),
             _ => ("--log", LOG_DEFAULT.to_owned()),
         };
-        let targets: Targets = text.parse().map_err(|error| {
+        let wrong = || {
             let next = "use off, error, warn, info, debug or trace, for example --log nokv=debug,warn";
-            Failure::new(format!("the log level makes no sense ({error})"), format!("{from} {text}"), next)
-        })?;
+            Failure::new("the log level makes no sense", format!("{from} {text}"), next)
+        };
+        // A word alone is a level; the parser would take it for the name of a target.
+        let is_level = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+        if !text.split(',').all(is_level) {
+            return Err(wrong());
+        }
+        let targets: Targets = text.parse().map_err(|_| wrong())?;
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         // Whoever embeds the command line may have a subscriber of its own.
         let _ =

@@ -5,6 +5,9 @@ use serde_json::Value as Json;
 /// The widest number, with its unit.
 pub const WIDTH_MAX: usize = 10;
 
+/// Of 365 days, in seconds.
+const YEAR: u64 = 31_536_000;
+
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -80,7 +83,10 @@ pub fn amount(number: f64, unit: Unit, now: u64) -> String {
         Unit::Seconds => seconds(number),
         Unit::Share => format!("{} %", digits(number * 100.0)),
         Unit::Moment if number == 0.0 => "never".to_owned(),
-        Unit::Moment => format!("{} ago", whole_seconds(now.saturating_sub(number as u64))),
+        Unit::Moment => match now.saturating_sub(number as u64) {
+            age if age / YEAR < 1_000 => format!("{} ago", whole_seconds(age)),
+            age => whole_seconds(age),
+        },
     }
 }
 
@@ -139,7 +145,7 @@ fn whole_seconds(s: u64) -> String {
         100..6_000 => format!("{} min", s / 60),
         6_000..172_800 => format!("{} h", s / 3_600),
         172_800..63_072_000 => format!("{} d", s / 86_400),
-        s if s / 31_536_000 < 1_000 => format!("{} y", s / 31_536_000),
+        s if s / YEAR < 1_000 => format!("{} y", s / YEAR),
         _ => "> 1000 y".to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use nokv_core::wal::{self, EndState, IndexState, Log, LogOptions, OpenReport, Se
 use nokv_vfs_std::StdFs;
 use serde_json::{Value as Json, json};
 
-use super::args::{Wal, WalAppend, WalDir, WalTail};
+use super::args::{Wal, WalAppend, WalBackup, WalDir, WalTail};
 use super::db::{failure, text_of};
 use super::records::read_hex;
 use super::store::{Backend, Exit, Failure, Result, WalEnd, WalRecord};
@@ -53,6 +53,7 @@ impl<B: Backend> Session<'_, B> {
             Wal::Append(args) => self.wal_append(args),
             Wal::Verify(log) => self.wal_verify(log),
             Wal::Tail(args) => self.wal_tail(args),
+            Wal::Backup(args) => self.wal_backup(args),
         }
     }
 
@@ -166,6 +167,26 @@ impl<B: Backend> Session<'_, B> {
             self.out.flush().map_err(|e| Failure::output(&e))?;
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    fn wal_backup(&mut self, args: &WalBackup) -> Result<()> {
+        let dir = text_of(&args.log.dir)?;
+        let fail = |e: Error| log_failure(dir, &e);
+        let options = LogOptions {
+            ext: args.log.ext.clone(),
+            read_only: true,
+            create: false,
+            log_index: false,
+            ..LogOptions::default()
+        };
+        let log = Log::open(listed(&args.log)?, dir, options).map_err(fail)?;
+        let copies = log.backup_segments_after(args.after, text_of(&args.to)?).map_err(fail)?;
+        let row = |(segment, file): (u32, String)| json!({"segment": segment, "file": file});
+        let rows: Vec<Json> = copies.into_iter().map(row).collect();
+        if rows.is_empty() {
+            self.note(&format!("no segment above {} is sealed: {dir}", args.after))?;
+        }
+        output::answer(self.out, &json!({"segments": rows}), self.json).map_err(|e| Failure::output(&e))
     }
 }
 

@@ -10,6 +10,7 @@ use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::Mutex;
 
 use super::events::{Event, EventListener};
+use super::hot::HotRings;
 use super::signals::HostSignals;
 use super::watchdog::watchdog_loop;
 
@@ -19,6 +20,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 const GC_LOOK: Duration = Duration::from_millis(10);
 /// How long a step that failed for want of space waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Least time between two steps of the hot rings.
+const HOT_STEP_PAUSE: Duration = Duration::from_millis(100);
 
 /// The threads of a database.
 pub(crate) struct Workers {
@@ -36,6 +40,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) gc_threads: usize,
     pub(crate) watchdog_interval: Option<Duration>,
     pub(crate) listener: Option<Arc<dyn EventListener>>,
+    pub(crate) hot: Arc<HotRings>,
 }
 
 impl Workers {
@@ -78,6 +83,14 @@ impl Workers {
                 });
                 spawned.inspect_err(|_| workers.stop(&all_signals))?;
             }
+        }
+        if let Some(interval) = options.hot.step_interval() {
+            let (engine, signals) = (engine.clone(), signals.clone());
+            let (hot, stop) = (options.hot, workers.stop.clone());
+            let spawned = workers.spawn("nokv-hot".to_string(), move || {
+                hot_loop(&engine, &signals, &stop, interval, &hot);
+            });
+            spawned.inspect_err(|_| workers.stop(&all_signals))?;
         }
         Ok(workers)
     }
@@ -229,6 +242,29 @@ fn gc_loop<V: Vfs, I: MemIndex>(
         let soon = engine.has_collections().then(|| now + GC_LOOK);
         let until = [soon, next].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK);
         signals.wait_change(epoch, Some(until.max(now)));
+    }
+}
+
+/// The step of the hot rings: each `interval`, and soon after the tree changed, when hot keys lie in new blocks.
+fn hot_loop<V: Vfs, I: MemIndex>(
+    engine: &Engine<V, I>,
+    signals: &HostSignals,
+    stop: &AtomicBool,
+    interval: Duration,
+    hot: &HotRings,
+) {
+    let soon = interval.min(HOT_STEP_PAUSE);
+    let (mut last, mut seen) = (Instant::now(), engine.view().id);
+    while !stop.load(Ordering::Acquire) {
+        let epoch = signals.epoch();
+        let next = last + if engine.view().id == seen { interval } else { soon };
+        if Instant::now() < next {
+            signals.wait_change(epoch, Some(next));
+            continue;
+        }
+        seen = engine.view().id;
+        hot.step(engine);
+        last = Instant::now();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nokv_core::clock::Clock;
 use nokv_core::engine::{Engine, Environment};
 use nokv_core::formats::{CfId, Seq, Version};
-use nokv_core::heat::{NoHeat, Signals};
+use nokv_core::heat::{Heat, Signals};
 use nokv_core::read::point::{Hit, Value};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
@@ -22,6 +22,7 @@ mod api;
 mod background;
 mod commit;
 mod events;
+mod hot;
 mod iter;
 mod limit;
 mod options;
@@ -37,6 +38,7 @@ mod writes;
 pub use api::CoreApi;
 pub use commit::WriteOptions;
 pub use events::{Event, EventListener};
+pub use hot::{HotReport, HotRingReport};
 pub use iter::{InternalEntry, InternalIter, InternalKey, Iter, IterOptions, split_internal_key};
 pub use options::{OPTION_FIELDS, OptionField, OptionKind, Options, page as options_page};
 pub use stats::{
@@ -54,6 +56,7 @@ pub use write_counters::WriteSnapshot;
 
 use background::{WorkerOptions, Workers};
 use commit::CommitQueue;
+use hot::HotRings;
 use signals::HostSignals;
 
 /// When a value goes away.
@@ -133,6 +136,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     engine: Arc<Engine<V, I>>,
     signals: Arc<HostSignals>,
     queue: CommitQueue<I>,
+    hot: Arc<HotRings>,
     workers: Option<Workers>,
     options: Options,
     stats: stats::HostStats,
@@ -252,9 +256,10 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             .unwrap_or_else(|| Arc::new(SystemClock { start: std::time::Instant::now() }));
         let signals =
             Arc::new(HostSignals::new(options.background_bytes_per_second, options.value_log_verbose));
+        let hot = Arc::new(HotRings::new(options.to_hot(random_id()), clock.clone()));
         let environment = Environment {
             clock: clock.clone(),
-            heat: Arc::new(NoHeat),
+            heat: hot.clone() as Arc<dyn Heat>,
             signals: signals.clone() as Arc<dyn Signals>,
         };
         let engine = Engine::open(fs, &dir, options.to_engine(index, random_id()), environment)?;
@@ -268,6 +273,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 gc_threads: options.gc_parallelism(),
                 watchdog_interval: options.watchdog_interval(),
                 listener: options.listener.clone(),
+                hot: hot.clone(),
             };
             Some(Workers::start(&engine, &signals, worker_options)?)
         };
@@ -281,6 +287,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 queue: CommitQueue::new(options.to_queue(), clock),
                 workers,
                 options,
+                hot,
                 stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
                 gate: RwLock::new(()),

@@ -24,6 +24,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     #[inline]
     pub fn get_cf(&self, cf: CfId, key: &[u8]) -> Result<Option<Value>> {
         self.check(cf)?;
+        self.inner.hot.on_read(KeyRef::new(cf, key));
         Ok(self.inner.engine.get(KeyRef::new(cf, key), Version::MAX)?.map(|hit| hit.value))
     }
 
@@ -41,6 +42,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// As [`Db::get_cf`].
     pub fn get_versioned_entry(&self, cf: CfId, key: &[u8], version: Version) -> Result<Option<Entry>> {
         self.check(cf)?;
+        self.inner.hot.on_read(KeyRef::new(cf, key));
         Ok(self.inner.engine.get(KeyRef::new(cf, key), version)?.map(Entry::from))
     }
 
@@ -56,6 +58,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         version: Version,
     ) -> Result<Option<Entry>> {
         self.check(cf)?;
+        self.inner.hot.on_read(KeyRef::new(cf, key));
         Ok(self.inner.engine.get_at(&snapshot.0, KeyRef::new(cf, key), version)?.map(Entry::from))
     }
 
@@ -66,6 +69,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     pub fn multi_get(&self, cf: CfId, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
         self.check(cf)?;
         let keys: Vec<KeyRef<'_>> = keys.iter().map(|key| KeyRef::new(cf, key)).collect();
+        keys.iter().for_each(|key| self.inner.hot.on_read(*key));
         Ok(self.inner.engine.multi_get(&keys)?.into_iter().map(|hit| hit.map(|h| h.value)).collect())
     }
 

@@ -13,7 +13,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # Errors
     /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`]; [`Error::ReadOnly`] with the cause after a failure;
     /// [`Error::OutcomeUnknown`] if a sync failed; [`Error::Closed`]; a full disk is [`Error::Io`] with nothing
-    /// written.
+    /// written; [`Error::HotKeyWriteThrottle`] if `write_hot_key_limit` is set and `key` is at it.
     pub fn set(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.set_cf(CfId::DEFAULT, key, value)
     }
@@ -158,7 +158,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let sync = options.sync.unwrap_or(self.inner.options.sync_writes) && !options.disable_wal;
         let inner = &*self.inner;
         let target = Target { engine: &inner.engine, signals: &inner.signals, closing: &inner.closing };
-        let ask = Ask { sync, scale: 1 };
+        let ask = Ask { sync, scale: inner.hot.admit(&batch)? };
         if !inner.engine.times_next_write() {
             return inner.queue.commit(&target, batch, options, ask);
         }

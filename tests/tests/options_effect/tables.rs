@@ -37,10 +37,15 @@ fn tables(db: &Db<MemFs>) -> (u64, u64) {
     )
 }
 
+fn misses(db: &Db<MemFs>) -> u64 {
+    let cache = db.engine().stats().cache;
+    cache.level_0.misses + cache.deeper.misses
+}
+
 /// Blocks that the cache was asked for.
 fn blocks_asked(db: &Db<MemFs>) -> u64 {
     let cache = db.engine().stats().cache;
-    cache.level_0.hits + cache.level_0.misses + cache.deeper.hits + cache.deeper.misses
+    cache.level_0.hits + cache.deeper.hits + misses(db)
 }
 
 fn table_bytes() {
@@ -55,8 +60,7 @@ fn block_bytes() {
         for k in 0..2000u32 {
             db.get(&k.to_be_bytes()).unwrap().unwrap();
         }
-        let cache = db.engine().stats().cache;
-        cache.level_0.misses + cache.deeper.misses
+        misses(&db)
     };
     let (small, large) = (blocks(512), blocks(16 << 10));
     assert!(small > 300 && large < 30, "{small} and {large} blocks were read");

@@ -47,18 +47,25 @@ fn tables_above_the_mark_make_score_and_backlog() {
 
 #[test]
 fn level_0_at_its_limit_throttles_writers_until_it_is_merged() {
-    let db = Slow::open(Options { num_level_zero_tables: 2, level0_stop_tables: 100, ..quiet() });
+    let db = Slow::open(quiet());
     for n in 0..3 {
-        assert!(!db.stats().write.throttle_active, "with {n} tables");
         db.fill(n..n + 1, b"value");
         db.db.flush().unwrap();
     }
-    let stats = db.stats();
+    assert!(!db.stats().write.throttle_active);
+    db.db.close().unwrap();
+    let low =
+        Options { level0_compaction_tables: 4, num_level_zero_tables: 2, level0_stop_tables: 4, ..quiet() };
+    // Read-only first, so that nothing is merged meanwhile.
+    let looking = Db::open_on(db.fs.clone(), Options { read_only: true, ..low.clone() }).unwrap();
+    let stats = looking.stats();
     assert!(stats.write.throttle_active);
-    assert_eq!(stats.engine.stall.state, "slow");
-    assert!(stats.engine.stall.delay_ns_per_kib > 0);
-    assert_eq!((stats.engine.stall.level0_tables, stats.engine.stall.level0_slowdown_tables), (3, 2));
-    db.db.compact_range(CfId::DEFAULT, None, None).unwrap();
+    let stall = &stats.engine.stall;
+    assert_eq!((&stall.state[..], stall.level0_tables, stall.level0_slowdown_tables), ("slow", 3, 2));
+    assert_eq!(stall.delay_ns_per_kib, 16_000);
+    drop(looking);
+    let db = Db::open_on(db.fs.clone(), low).unwrap();
+    db.compact_range(CfId::DEFAULT, None, None).unwrap();
     let stats = db.stats();
     assert!(!stats.write.throttle_active);
     assert_eq!((&stats.engine.stall.state[..], stats.engine.stall.level0_tables), ("none", 0));
@@ -66,7 +73,7 @@ fn level_0_at_its_limit_throttles_writers_until_it_is_merged() {
 
 #[test]
 fn the_forecast_follows_the_growth_of_level_0() {
-    let db = Slow::open(Options { num_level_zero_tables: 12, level0_stop_tables: 24, ..quiet() });
+    let db = Slow::open(Options { level0_stop_tables: 2000, ..quiet() });
     let stall = db.stats().engine.stall;
     assert_eq!((stall.seconds_to_slowdown, stall.seconds_to_stop), (0.0, 0.0));
     for n in 0..4 {
@@ -74,9 +81,9 @@ fn the_forecast_follows_the_growth_of_level_0() {
         db.db.flush().unwrap();
         db.clock.advance_ms(500);
     }
-    // Two tables a second: 13 are too many from the thirteenth on.
+    // Two tables a second: writers are slowed down from the 1001st on, and wait from the 2000th on.
     let stall = db.stats().engine.stall;
-    assert_eq!((stall.seconds_to_slowdown, stall.seconds_to_stop), (4.5, 10.0));
+    assert_eq!((stall.seconds_to_slowdown, stall.seconds_to_stop), (498.5, 998.0));
     db.clock.advance_ms(60_000);
     for _ in 0..20 {
         db.clock.advance_ms(1_000);
@@ -112,8 +119,7 @@ fn an_iterator_over_a_collection_keeps_segments_pending_until_it_goes() {
     // It still reads what it saw.
     assert_eq!(iter.next().unwrap().unwrap().1, vec![1; 8 << 10]);
     drop(iter);
-    db.db.wait_idle().unwrap();
-    let stats = db.stats();
+    let stats = db.until(|stats| stats.value_log.pending_deletes == 0);
     assert_eq!((stats.value_log.pending_deletes, stats.engine.pins.retired_tables), (0, 0));
     assert_eq!(stats.engine.pins.list, []);
 }

@@ -27,14 +27,16 @@ fn deletes_are_the_dead_bytes_of_a_level() {
     db.fill(0..100, &[1; 100]);
     db.db.flush().unwrap();
     assert_eq!((level(&db, 0).dead_bytes, level(&db, 0).entries), (0, 100));
-    for k in 0..100 {
-        db.db.del(format!("other{k}").as_bytes()).unwrap();
+    // Not so many in one table that it is merged for their sake.
+    for k in 0..10 {
+        db.db.del(format!("key{k:05}").as_bytes()).unwrap();
     }
+    db.fill(100..190, &[1; 100]);
     let before = level(&db, 0).live_bytes;
     db.db.flush().unwrap();
     let after = level(&db, 0);
-    assert!(after.dead_bytes > 0);
-    assert_eq!((after.live_bytes, after.entries), (before, 200));
+    let second = after.live_bytes + after.dead_bytes - before;
+    assert_eq!((after.dead_bytes, after.entries), (second / 10, 200));
 }
 
 #[test]
@@ -43,7 +45,9 @@ fn what_has_expired_is_told_of_levels_and_segments() {
     for k in [b"a", b"b"] {
         db.db.set_with_ttl(k, &[1; 8 << 10], Expiry::At(NOW_MS + 1000)).unwrap();
     }
-    db.db.flush().unwrap();
+    db.db.close().unwrap();
+    // Read-only, so that nothing is merged for its sake.
+    let db = Slow::open_on(db.fs.inner().clone(), Options { read_only: true, ..quiet() });
     assert_eq!((level(&db, 0).expired_bytes, segment(&db, 0).expired_bytes), (0, 0));
     let (size, values) = (level(&db, 0).live_bytes, segment(&db, 0).live_bytes);
     db.clock.advance_ms(1000);

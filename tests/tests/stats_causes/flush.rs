@@ -1,6 +1,7 @@
 //! Stages of flushes: a slow file raises the stage that it belongs to, and no other.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 use nokv::stats::StatsSnapshot;
 use nokv_vfs_mem::Op;
@@ -61,11 +62,19 @@ fn slow_unlinks_of_log_segments_raise_the_release_stage_only() {
     db.fill(0..600, &[1; 1000]);
     let before = db.stats().wal.segment_count;
     assert!(before >= 2, "{before} segments");
-    db.slow(Op::Unlink, "wal/", 3);
+    let (clock, unlinks) = (db.clock.clone(), Arc::new(AtomicU64::new(0)));
+    let count = unlinks.clone();
+    db.fs.observe(move |op, path| {
+        if op == Op::Unlink && path.contains("wal/") {
+            clock.advance_ms(3);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
     db.db.flush().unwrap();
     let gone = before - db.stats().wal.segment_count;
     assert!(gone >= 1, "{gone} segments were released");
-    assert_only(&db, 4, 3.0 * gone as f64);
+    assert_eq!(db.stats().wal.segments_removed, gone as u64);
+    assert_only(&db, 4, 3.0 * unlinks.load(Ordering::SeqCst) as f64);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use nokv_vfs_mem::{FaultFs, MemFs, Op};
 mod background;
 mod bytes;
 mod flush;
+mod owners;
 mod readers;
 mod recovery;
 mod writers;
@@ -73,5 +74,18 @@ impl Slow {
 
     fn stats(&self) -> StatsSnapshot {
         self.db.stats()
+    }
+
+    /// The first statistics that are as wanted. Nobody is told when the last reader of a file leaves: a background
+    /// thread sees it when it next looks, once a second.
+    fn until(&self, is_wanted: impl Fn(&StatsSnapshot) -> bool) -> StatsSnapshot {
+        loop {
+            let stats = self.stats();
+            if is_wanted(&stats) {
+                return stats;
+            }
+            self.db.wait_idle().unwrap();
+            std::thread::yield_now();
+        }
     }
 }

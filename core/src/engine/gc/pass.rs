@@ -30,7 +30,10 @@ pub enum GcTick {
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// What flushes and compactions have yet to do.
     pub fn gc_load(&self) -> GcLoad {
-        let scores = self.scores();
+        self.gc_load_of(&self.scores())
+    }
+
+    pub(super) fn gc_load_of(&self, scores: &crate::compact::Scores) -> GcLoad {
         GcLoad { score: scores.max(), backlog: self.view.load().sealed.len() + scores.due() }
     }
 

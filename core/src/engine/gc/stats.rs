@@ -112,7 +112,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let retired = self.retired.lock();
             retired.segments.len() + retired.tables.len()
         };
-        let plan = GcPlan::new(&self.options.gc, self.gc_load());
+        let plan = GcPlan::new(&self.options.gc, self.gc_load_of(&self.scores_now()));
         let gc = self.gc.lock();
         GcStats {
             gc_runs: counters.gc_runs,

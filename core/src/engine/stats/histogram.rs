@@ -93,7 +93,7 @@ impl Sharded {
     }
 
     pub(crate) fn record(&self, ns: u64) {
-        if let Some(counts) = self.0.get(shard_of_thread()) {
+        if let Some(counts) = self.0.get(shard_of_thread() % self.0.len().max(1)) {
             counts.record(ns);
         }
     }

@@ -170,7 +170,8 @@ impl Options {
         let slots = self.value_log_hot_ring_window_slots as u64;
         whole("value_log_hot_ring_window_slots", slots, 0, 256, false)?;
         let slot = self.value_log_hot_ring_window_slot_duration;
-        time("value_log_hot_ring_window_slot_duration", slot, DURATION_MAX)
+        time("value_log_hot_ring_window_slot_duration", slot, DURATION_MAX)?;
+        super::hot::check_limit(self)
     }
 
     fn check_watchdog(&self) -> Result<()> {

@@ -18,6 +18,7 @@ use crate::index::MemTableEngine;
 mod bounds;
 mod collect;
 mod engine;
+mod hot;
 mod page;
 mod toml;
 mod value;

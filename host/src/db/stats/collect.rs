@@ -2,7 +2,10 @@
 //!
 //! Who may call it: anyone, through [`Db::stats`]. It takes locks for moments only, and waits for no background step.
 
-use nokv_core::engine::{EngineStats, FlushStages as Stages, StageValues, Stall};
+use nokv_core::engine::{
+    CompactionStats, EngineStats, FlushStages as Stages, IngestStats, LevelStats, StageValues, Stall,
+};
+use nokv_core::hotring::{HotKey, RingStats};
 use nokv_core::{MemIndex, Result, Vfs};
 
 use super::snapshot::{
@@ -10,8 +13,10 @@ use super::snapshot::{
     LsmStatsSnapshot, RaftStatsSnapshot, RecordCounts, StatsSnapshot, ValueLogGcSnapshot, ValueLogHead,
     ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
 };
-use super::{HotStatsSnapshot, MemorySnapshot};
-use crate::db::{Db, Options};
+use super::{
+    EngineSnapshot, HotKeyStat, HotStatsSnapshot, MemorySnapshot, RingSnapshot, ValueLogHotSnapshot,
+};
+use crate::db::{Db, HotReport, HotRingReport, Options};
 
 /// Numbers of the original are signed: what is larger than they can say is the largest.
 pub(super) fn signed(number: u64) -> i64 {
@@ -31,25 +36,31 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// The database at this moment.
     pub fn stats(&self) -> StatsSnapshot {
         let e = self.engine().stats();
-        let write = self.write_stats();
+        let hot_report = self.hot_report();
+        let write = self.write_stats(hot_report.hot_key_limited);
+        let rings = [&hot_report.read, &hot_report.write, &hot_report.value_log];
+        let hot_bytes = rings.into_iter().flatten().map(|ring| ring.memory_bytes).sum();
+        let (hot, value_log_hot) = hot(hot_report);
+        let compaction = self.engine().compaction_stats(self.options().compaction_value_alert_threshold);
+        let regions = self.inner.stats.regions.read().clone();
         StatsSnapshot {
             entries: signed(e.levels.iter().map(|l| l.entries).sum::<u64>() + e.memtable_entries),
             flush: flush(&e),
-            compaction: self.compaction_stats(&e),
+            compaction: self.compaction_stats(&compaction),
             value_log: self.value_log_stats(&e),
             wal: self.wal_stats(&e),
             raft: self.raft_stats(),
-            region: self.inner.stats.regions.read().as_ref().map(|r| r.counts()).unwrap_or_default(),
-            hot: self.hot_stats_snapshot(),
+            region: regions.map(|regions| regions.counts()).unwrap_or_default(),
+            hot,
             cache: cache(&e),
-            lsm: self.lsm_stats(&e),
-            engine: self.engine_section(&e, &write),
+            lsm: self.lsm_stats(&e, &compaction),
+            engine: EngineSnapshot { value_log_hot, ..self.engine_section(&e, &write, hot_bytes) },
             write,
             ..StatsSnapshot::default()
         }
     }
 
-    fn write_stats(&self) -> WriteStatsSnapshot {
+    fn write_stats(&self, hot_key_limited: u64) -> WriteStatsSnapshot {
         let queue = self.write_snapshot();
         WriteStatsSnapshot {
             queue_depth: signed(queue.queue_depth),
@@ -62,43 +73,51 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             avg_apply_ms: queue.apply_ms_mean(),
             batches_total: signed(queue.records),
             throttle_active: self.engine().stall() != Stall::None,
-            hot_key_limited: 0,
+            hot_key_limited,
         }
     }
 
-    fn compaction_stats(&self, e: &EngineStats) -> CompactionStatsSnapshot {
-        let scores = self.engine().scores_now();
-        let all = || scores.level.iter().chain(&scores.ingest).copied();
+    fn compaction_stats(&self, c: &CompactionStats) -> CompactionStatsSnapshot {
+        let ingest = c.total();
         CompactionStatsSnapshot {
-            backlog: signed(all().filter(|score| *score >= 1000).count() as u64),
-            max_score: all().max().unwrap_or(0) as f64 / 1000.0,
-            last_duration_ms: ms(e.compaction.last_ns),
-            max_duration_ms: ms(e.compaction.max_ns),
-            runs: e.counters.compactions,
+            backlog: signed(c.backlog),
+            max_score: c.max_score,
+            last_duration_ms: ms(c.last_ns),
+            max_duration_ms: ms(c.max_ns),
+            runs: c.runs,
+            ingest_runs: signed(ingest.ingest_runs),
+            merge_runs: signed(ingest.ingest_merge_runs),
+            ingest_ms: ms(ingest.ingest_ns),
+            merge_ms: ms(ingest.merge_ns),
+            ingest_tables: signed(ingest.ingest_tables_compacted),
+            merge_tables: signed(ingest.merge_tables),
             value_weight: self.options().compaction_value_weight,
-            ..CompactionStatsSnapshot::default()
+            value_weight_suggested: c.value_weight_suggested,
         }
     }
 
     fn value_log_stats(&self, e: &EngineStats) -> ValueLogStatsSnapshot {
-        let ratio_min = self.options().value_log_gc_discard_ratio;
-        let is_worth = |s: &&nokv_core::engine::SegmentStats| {
-            let records = s.live_bytes + s.expired_bytes + s.pinned_bytes + s.dead_bytes;
-            !s.head && records > 0 && ratio(s.dead_bytes, records) >= ratio_min
-        };
+        let gc = self.engine().gc_stats();
         let head = |s: &nokv_core::engine::SegmentStats| {
             let head = ValueLogHead { len: 0, offset: s.size, fid: s.segment };
             (u32::from(s.bucket), head)
         };
         ValueLogStatsSnapshot {
             segments: signed(e.segments.len() as u64),
+            // Segments alone; tables are in `engine.pins`.
             pending_deletes: signed(e.retired_segments),
-            discard_queue: signed(e.segments.iter().filter(is_worth).count() as u64),
+            discard_queue: signed(gc.discard_queue),
             heads: e.segments.iter().filter(|s| s.head).map(head).collect(),
             gc: ValueLogGcSnapshot {
-                gc_runs: e.counters.gc_runs,
-                segments_removed: e.counters.gc_segments,
-                ..ValueLogGcSnapshot::default()
+                gc_runs: gc.gc_runs,
+                segments_removed: gc.segments_removed,
+                head_updates: gc.head_updates,
+                gc_active: signed(gc.gc_active),
+                gc_scheduled: gc.gc_scheduled,
+                gc_throttled: gc.gc_throttled,
+                gc_skipped: gc.gc_skipped,
+                gc_rejected: gc.gc_rejected,
+                gc_parallelism: signed(gc.gc_parallelism),
             },
         }
     }
@@ -142,13 +161,9 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         }
     }
 
-    fn hot_stats_snapshot(&self) -> HotStatsSnapshot {
-        HotStatsSnapshot::default()
-    }
-
-    fn lsm_stats(&self, e: &EngineStats) -> LsmStatsSnapshot {
-        let levels: Vec<LsmLevelStats> =
-            e.levels.iter().zip(0..).map(|(l, level)| self.level(l, level)).collect();
+    fn lsm_stats(&self, e: &EngineStats, c: &CompactionStats) -> LsmStatsSnapshot {
+        let both = e.levels.iter().zip(&c.ingest).zip(0..);
+        let levels: Vec<LsmLevelStats> = both.map(|((l, ingest), number)| level(l, ingest, number)).collect();
         let densities = levels.iter().flat_map(|l| [l.value_density, l.ingest_value_density]);
         let value_density_max = densities.fold(0.0, f64::max);
         let threshold = self.options().compaction_value_alert_threshold;
@@ -161,22 +176,6 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             value_density_alert: threshold > 0.0 && value_density_max > threshold,
             column_families: self.families(e),
             levels,
-        }
-    }
-
-    fn level(&self, l: &nokv_core::engine::LevelStats, level: i64) -> LsmLevelStats {
-        LsmLevelStats {
-            level,
-            table_count: signed(l.tables),
-            size_bytes: signed(l.bytes),
-            value_bytes: signed(l.value_bytes),
-            stale_bytes: signed(l.dead_bytes + l.expired_bytes),
-            ingest_tables: signed(l.ingest_tables),
-            ingest_size_bytes: signed(l.ingest_bytes),
-            ingest_value_bytes: signed(l.ingest_value_bytes),
-            value_density: ratio(l.value_bytes, l.value_bytes + l.bytes),
-            ingest_value_density: ratio(l.ingest_value_bytes, l.ingest_value_bytes + l.ingest_bytes),
-            ..LsmLevelStats::default()
         }
     }
 
@@ -207,12 +206,75 @@ impl StatsSnapshot {
             ..options.clone()
         };
         let db = Db::open_on(fs, options)?;
-        let mut stats = db.stats();
+        let stats = db.stats().of_files();
         db.close()?;
-        stats.engine.offline = true;
-        stats.engine.memory = MemorySnapshot::default();
-        stats.engine.latency.clear();
         Ok(stats)
+    }
+
+    /// Without what tells of the process that took it: for a database that was opened only to look.
+    pub(crate) fn of_files(mut self) -> Self {
+        self.engine.offline = true;
+        self.engine.memory = MemorySnapshot::default();
+        self.engine.latency.clear();
+        self
+    }
+}
+
+fn level(l: &LevelStats, ingest: &IngestStats, level: i64) -> LsmLevelStats {
+    LsmLevelStats {
+        level,
+        table_count: signed(l.tables),
+        size_bytes: signed(l.bytes),
+        value_bytes: signed(l.value_bytes),
+        stale_bytes: signed(l.dead_bytes + l.expired_bytes),
+        ingest_tables: signed(l.ingest_tables),
+        ingest_size_bytes: signed(l.ingest_bytes),
+        ingest_value_bytes: signed(l.ingest_value_bytes),
+        value_density: ratio(l.value_bytes, l.value_bytes + l.bytes),
+        ingest_value_density: ratio(l.ingest_value_bytes, l.ingest_value_bytes + l.ingest_bytes),
+        ingest_runs: signed(ingest.ingest_runs),
+        ingest_ms: ms(ingest.ingest_ns),
+        ingest_tables_compacted: signed(ingest.ingest_tables_compacted),
+        merge_runs: signed(ingest.ingest_merge_runs),
+        merge_ms: ms(ingest.merge_ns),
+        merge_tables: signed(ingest.merge_tables),
+    }
+}
+
+/// The hot rings, and the one that chooses value-log buckets.
+fn hot(report: HotReport) -> (HotStatsSnapshot, ValueLogHotSnapshot) {
+    let parts = |ring: Option<HotRingReport>| match ring {
+        None => (Vec::new(), None),
+        Some(HotRingReport { ring, top, .. }) => (top.into_iter().map(hot_key).collect(), Some(shape(&ring))),
+    };
+    let (read_keys, read_ring) = parts(report.read);
+    let (write_keys, write_ring) = parts(report.write);
+    let (keys, ring) = parts(report.value_log);
+    (HotStatsSnapshot { read_keys, read_ring, write_keys, write_ring }, ValueLogHotSnapshot { keys, ring })
+}
+
+fn hot_key(key: HotKey) -> HotKeyStat {
+    HotKeyStat { key: key.key.user_key.to_vec(), count: i32::try_from(key.count).unwrap_or(i32::MAX) }
+}
+
+fn shape(ring: &RingStats) -> RingSnapshot {
+    RingSnapshot {
+        buckets: ring.buckets,
+        nodes: ring.nodes,
+        load_factor: ring.load_factor,
+        window_slots: u64::from(ring.window_slots),
+        window_slot_duration: ring.window_slot_duration,
+        decay_interval: ring.decay_interval,
+        decay_shift: ring.decay_shift,
+        node_cap: ring.node_cap,
+        sample_mask: ring.sample_mask,
+        touches: ring.touches,
+        inserts: ring.inserts,
+        removes: ring.removes,
+        clamps: ring.clamps,
+        sample_drops: ring.sample_drops,
+        decay_runs: ring.decay_runs,
+        last_decay_unix: signed(ring.last_decay_unix),
     }
 }
 
@@ -262,7 +324,8 @@ fn cache(e: &EngineStats) -> CacheStatsSnapshot {
     CacheStatsSnapshot {
         block_l0_hit_rate: rate(e.cache.level_0),
         block_l1_hit_rate: rate(e.cache.deeper),
+        bloom_hit_rate: e.lookups.filter_hit_rate(),
+        index_hit_rate: e.lookups.index_hit_rate(),
         iterator_reused: e.counters.iterators_reused,
-        ..CacheStatsSnapshot::default()
     }
 }

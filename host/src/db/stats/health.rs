@@ -16,6 +16,9 @@ pub struct Health {
     pub cause: Option<String>,
     /// What keeps background work from going on just now, and may pass, such as a full disk.
     pub hindrance: Option<String>,
+    /// Value-log segments that are not collected, because their account of live bytes is not what a sample shows:
+    /// which, and both figures.
+    pub value_log_refusals: Vec<String>,
     /// Open snapshots: (seq, age in milliseconds).
     pub snapshots: Vec<(u64, u64)>,
     /// Open iterators.
@@ -37,6 +40,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             writable: cause.is_none() && !self.options().read_only && !self.is_closed(),
             cause,
             hindrance: engine.hindrance().map(|e| e.to_string()),
+            value_log_refusals: engine.gc_refusals().iter().map(ToString::to_string).collect(),
             snapshots: engine
                 .open_snapshots()
                 .into_iter()

@@ -20,7 +20,12 @@ use crate::db::Db;
 const OPEN_FILE_BYTES: u64 = 1 << 10;
 
 impl<V: Vfs, I: MemIndex> Db<V, I> {
-    pub(super) fn engine_section(&self, e: &EngineStats, write: &WriteStatsSnapshot) -> EngineSnapshot {
+    pub(super) fn engine_section(
+        &self,
+        e: &EngineStats,
+        write: &WriteStatsSnapshot,
+        hot_bytes: u64,
+    ) -> EngineSnapshot {
         EngineSnapshot {
             offline: false,
             counters: e.counters.each().map(|(name, value, _)| (name.to_string(), value)).collect(),
@@ -35,7 +40,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             value_log_segments: segments(e),
             space: space(e),
             stall: self.stall_snapshot(e),
-            memory: self.memory(e, write),
+            memory: self.memory(e, write, hot_bytes),
             cache: CacheDetail {
                 blocks: e.cache.blocks as u64,
                 bytes: e.cache.bytes as u64,
@@ -95,7 +100,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         }
     }
 
-    fn memory(&self, e: &EngineStats, write: &WriteStatsSnapshot) -> MemorySnapshot {
+    fn memory(&self, e: &EngineStats, write: &WriteStatsSnapshot, hot_bytes: u64) -> MemorySnapshot {
         let options = self.engine().options();
         let memtables = options.memtable_bytes as u64 * (options.sealed_memtables_max as u64 + 1);
         let iterators = e.pins.iter().map(|p| p.memory_bytes).sum();
@@ -104,6 +109,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             ("memtables", e.memtable_bytes, memtables),
             ("block_cache", e.cache.bytes as u64, options.block_cache_bytes as u64),
             ("indexes", e.table_memory_bytes, 0),
+            ("filters", e.filter_memory_bytes, self.options().bloom_cache_bytes as u64),
+            ("hot_rings", hot_bytes, 0),
             ("open_files", e.open_files * files, options.open_files_max as u64 * files),
             ("iterators", iterators, 0),
             ("commit_queue", u64::try_from(write.queue_bytes).unwrap_or(0), 0),

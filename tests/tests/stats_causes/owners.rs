@@ -1,0 +1,229 @@
+//! Numbers of the log's typed records, of collections, of the ingest set, of filters, of queued writers and of hot
+//! keys, as JSON shows them.
+
+use std::time::Duration;
+
+use nokv::{CfId, Error, Options, RaftPointer, RecordKind};
+use nokv_core::engine::GcTick;
+use nokv_vfs_mem::Op;
+
+use super::{Slow, quiet};
+
+#[test]
+fn typed_records_are_counted_warned_of_and_removed_by_the_watchdog() {
+    let options = Options { raft_lag_warn_segments: 1, ..quiet() };
+    let slow = Slow::open(options);
+    let (db, wal) = (&slow.db, slow.db.wal());
+    let first = wal.append_typed(RecordKind::RaftEntries, 1, b"entry", false).unwrap();
+    wal.append_typed(RecordKind::RaftState, 1, b"state", false).unwrap();
+    wal.append_typed(RecordKind::RaftSnapshot, 2, b"snapshot", false).unwrap();
+    let point = |group, at: nokv::Position| {
+        let pointer = RaftPointer { group, segment: at.segment, offset: at.offset, ..RaftPointer::default() };
+        db.wal().set_raft_pointer(pointer).unwrap();
+    };
+    point(1, first);
+    point(2, first);
+    db.set(b"k", b"v").unwrap();
+    let stats = slow.stats();
+    let counts = stats.wal.record_counts;
+    assert_eq!((counts.entries, counts.raft_entries, counts.raft_states), (1, 1, 1));
+    assert_eq!((counts.raft_snapshots, counts.other), (1, 0));
+    assert_eq!(stats.wal.segments_with_raft_records, 1);
+    assert!((stats.wal.typed_record_ratio - 0.75).abs() < 1e-9);
+    assert!(stats.wal.typed_record_warning && !stats.wal.typed_record_reason.is_empty());
+    assert_eq!((stats.raft.group_count, stats.raft.lagging_groups, stats.raft.lag_warning), (2, 0, false));
+    // Four segments later both groups lag; then their pointers move to the end, and the watchdog removes.
+    while db.wal().active_segment() < first.segment + 4 {
+        slow.fill(0..100, &[7; 1000]);
+    }
+    let last = wal.append_typed(RecordKind::RaftEntries, 1, b"entry", false).unwrap();
+    db.flush().unwrap();
+    let stats = slow.stats();
+    assert_eq!((stats.raft.lagging_groups, stats.raft.lag_warning), (2, true));
+    assert_eq!(stats.raft.lag_warn_threshold, 1);
+    assert_eq!(stats.raft.max_lag_segments, i64::from(last.segment - first.segment));
+    assert_eq!((stats.raft.min_log_segment, stats.raft.max_log_segment), (first.segment, first.segment));
+    assert_eq!((stats.wal.removable_raft_segments, stats.wal.auto_gc_runs), (0, 0));
+    assert!(!stats.wal.typed_record_warning, "few of many: {:?}", stats.wal);
+    point(1, last);
+    point(2, last);
+    assert_eq!(slow.stats().wal.removable_raft_segments, 1, "only the first has raft records");
+    db.wal_watchdog_step().unwrap();
+    let stats = slow.stats();
+    assert_eq!((stats.wal.auto_gc_runs, stats.wal.auto_gc_removed, stats.wal.segments_removed), (1, 4, 4));
+    assert_eq!(stats.wal.auto_gc_last_unix, (super::NOW_MS / 1000) as i64);
+    assert_eq!((stats.wal.segments_with_raft_records, stats.wal.removable_raft_segments), (1, 0));
+}
+
+#[test]
+fn a_collection_is_counted_from_queue_to_end() {
+    let slow = Slow::open(Options { value_log_segment_bytes: 64 << 10, ..quiet() });
+    let db = &slow.db;
+    let head_of = |bucket: u32| slow.stats().value_log.heads.get(&bucket).copied();
+    assert_eq!((slow.stats().value_log.segments, head_of(0)), (0, None));
+    for _ in 0..3 {
+        slow.fill(0..60, &[7; 5000]);
+    }
+    db.compact_range(CfId::DEFAULT, None, None).unwrap();
+    let before = slow.stats().value_log;
+    let files = db.engine().value_log().segments();
+    assert_eq!(before.segments, files.len() as i64);
+    let head = files.iter().find(|s| s.head).unwrap();
+    let told = head_of(0).unwrap();
+    assert_eq!((told.fid, told.offset), (head.segment, head.size));
+    assert!(before.discard_queue > 0 && before.gc.head_updates > 3, "{before:?}");
+    assert_eq!((before.gc.gc_runs, before.gc.gc_active, before.gc.gc_scheduled), (0, 0, 0));
+    assert_eq!(before.gc.gc_parallelism, 1);
+    assert!(matches!(db.engine().gc_tick().unwrap(), GcTick::Started(1)));
+    assert_eq!(slow.stats().value_log.gc.gc_scheduled, 1);
+    let step = db.engine().next_collection().unwrap();
+    assert_eq!(slow.stats().value_log.gc.gc_active, 1);
+    assert!(matches!(db.run_value_log_gc(0.5), Err(Error::GcRejected)));
+    db.engine().run_work(step).unwrap();
+    while db.engine().has_collections() {
+        match db.engine().next_collection() {
+            Some(step) => db.engine().run_work(step).unwrap(),
+            None => db.flush().unwrap(),
+        }
+    }
+    let after = slow.stats().value_log;
+    assert_eq!((after.gc.gc_runs, after.gc.gc_rejected, after.gc.gc_active), (1, 1, 0));
+    assert_eq!((after.discard_queue, after.gc.gc_scheduled), (0, 0));
+    assert!(after.gc.segments_removed >= before.discard_queue as u64, "{before:?} {after:?}");
+}
+
+#[test]
+fn load_shows_as_skipped_and_throttled_collections() {
+    let dead = |options: Options| {
+        let options = Options { level0_compaction_tables: 2, value_log_gc_parallelism: 4, ..options };
+        let slow = Slow::open(Options { num_compactors: 1, ..options });
+        for _ in 0..3 {
+            slow.fill(0..60, &[7; 5000]);
+        }
+        slow.db.compact_range(CfId::DEFAULT, None, None).unwrap();
+        slow.db.set(b"k", b"v").unwrap();
+        slow.db.flush().unwrap();
+        slow.db.engine().gc_tick().unwrap();
+        slow.stats().value_log.gc
+    };
+    let skipped = dead(Options { value_log_gc_skip_score: 0.001, ..quiet() });
+    assert_eq!((skipped.gc_skipped, skipped.gc_throttled, skipped.gc_parallelism), (1, 0, 0));
+    let throttled = dead(Options { value_log_gc_reduce_score: 0.001, ..quiet() });
+    assert_eq!((throttled.gc_skipped, throttled.gc_throttled, throttled.gc_parallelism), (0, 1, 2));
+}
+
+#[test]
+fn work_on_the_ingest_set_is_counted_by_level() {
+    let options = Options {
+        level0_compaction_tables: 2,
+        num_level_zero_tables: 4,
+        level0_stop_tables: 6,
+        level_base_bytes: 32 << 10,
+        table_bytes: 16 << 10,
+        mem_table_bytes: 64 << 10,
+        ..quiet()
+    };
+    let slow = Slow::open(options);
+    slow.slow(Op::Sync, "tables", 1);
+    for round in 0..40u32 {
+        slow.fill(round * 10..round * 10 + 400, &[round as u8; 300]);
+    }
+    slow.db.wait_idle().unwrap();
+    let stats = slow.stats();
+    let (all, levels) = (&stats.compaction, &stats.lsm.levels);
+    assert!(all.ingest_runs > 0 && all.ingest_tables > 0 && all.ingest_ms > 0.0, "{all:?}");
+    assert_eq!(levels.iter().map(|l| l.ingest_runs).sum::<i64>(), all.ingest_runs);
+    assert_eq!(levels.iter().map(|l| l.ingest_tables_compacted).sum::<i64>(), all.ingest_tables);
+    assert!((levels.iter().map(|l| l.ingest_ms).sum::<f64>() - all.ingest_ms).abs() < 1e-6);
+    assert_eq!(levels.iter().map(|l| l.merge_runs).sum::<i64>(), all.merge_runs);
+    assert_eq!(levels.iter().map(|l| l.merge_tables).sum::<i64>(), all.merge_tables);
+}
+
+#[test]
+fn the_value_weight_is_told_and_a_higher_one_suggested_where_values_dominate() {
+    let options = Options { compaction_value_weight: 0.25, ..quiet() };
+    let slow = Slow::open(options);
+    assert_eq!(slow.stats().compaction.value_weight, 0.25);
+    assert_eq!(slow.stats().compaction.value_weight_suggested, 0.0);
+    slow.fill(0..200, &[7; 5000]);
+    slow.db.flush().unwrap();
+    let compaction = slow.stats().compaction;
+    assert!(compaction.value_weight_suggested > 0.25, "{compaction:?}");
+}
+
+#[test]
+fn filters_and_indexes_in_memory_are_hits() {
+    let rates = |bloom_cache_bytes| {
+        let slow = Slow::open(Options { bloom_cache_bytes, ..quiet() });
+        for table in 0..4 {
+            slow.fill(table * 100..table * 100 + 100, b"value");
+            slow.db.flush().unwrap();
+        }
+        assert_eq!((slow.stats().cache.bloom_hit_rate, slow.stats().cache.index_hit_rate), (0.0, 0.0));
+        for k in (0..400).chain(0..400) {
+            slow.db.get(format!("key{k:05}").as_bytes()).unwrap().unwrap();
+        }
+        let cache = slow.stats().cache;
+        (cache.bloom_hit_rate, cache.index_hit_rate)
+    };
+    let (bloom, index) = rates(0);
+    assert!(bloom > 0.95 && index > 0.95 && index < 1.0, "first uses are read: {bloom} {index}");
+    // Room for one filter of the four.
+    let (bloom, index) = rates(200);
+    assert!(bloom > 0.5 && bloom < 0.999 && index > 0.95, "filters are read again: {bloom} {index}");
+}
+
+#[test]
+fn hot_keys_and_their_rings_are_told() {
+    let options = Options {
+        hot_ring_top_k: 2,
+        hot_ring_node_cap: 64,
+        hot_ring_node_sample_bits: 2,
+        hot_ring_window_slots: 4,
+        hot_ring_window_slot_duration: Duration::from_secs(1),
+        hot_ring_decay_interval: Duration::from_secs(60),
+        hot_ring_decay_shift: 0,
+        write_hot_key_limit: 50,
+        ..quiet()
+    };
+    let slow = Slow::open(options);
+    slow.fill(0..10, b"value");
+    for k in [3, 3, 3, 5, 5, 7] {
+        slow.db.get(format!("key{k:05}").as_bytes()).unwrap().unwrap();
+    }
+    for _ in 0..20 {
+        slow.fill(4..5, b"value");
+    }
+    let hot = slow.stats().hot;
+    let listed = |keys: &[nokv::stats::HotKeyStat]| -> Vec<(Vec<u8>, u64)> {
+        keys.iter().map(|k| (k.key.clone(), k.count as u64)).collect()
+    };
+    assert_eq!(listed(&hot.read_keys), [(b"key00003".to_vec(), 3), (b"key00005".to_vec(), 2)]);
+    assert_eq!(listed(&hot.write_keys)[0], (b"key00004".to_vec(), 21));
+    let ring = hot.write_ring.unwrap();
+    assert_eq!((ring.touches, ring.inserts, ring.nodes, ring.removes), (30, 10, 10, 0));
+    assert_eq!((ring.node_cap, ring.sample_mask, ring.window_slots, ring.decay_shift), (64, 3, 4, 1));
+    assert_eq!((ring.window_slot_duration, ring.decay_interval), (1_000_000_000, 60_000_000_000));
+    assert!((ring.load_factor - ring.nodes as f64 / ring.buckets as f64).abs() < 1e-9);
+    assert_eq!((ring.clamps, ring.decay_runs, ring.last_decay_unix), (0, 0, 0));
+    // A minute later counts were cut; the limit and the cap show when they are met.
+    slow.clock.advance_ms(61_000);
+    slow.db.hot_step();
+    let limited =
+        (0..60).filter(|_| matches!(slow.db.set(b"one", b""), Err(Error::HotKeyWriteThrottle { .. })));
+    assert_eq!(limited.count(), 10);
+    slow.fill(0..2000, b"value");
+    let stats = slow.stats();
+    let ring = stats.hot.write_ring.unwrap();
+    assert_eq!((ring.clamps, stats.write.hot_key_limited), (10, 10));
+    assert!(ring.decay_runs >= 1 && ring.last_decay_unix == super::NOW_MS as i64 / 1000 + 61, "{ring:?}");
+    assert!(ring.nodes <= 64 && ring.sample_drops > 1000, "{ring:?}");
+}
+
+#[test]
+fn rings_that_are_off_are_left_out() {
+    let slow = Slow::open(Options { hot_ring_enabled: false, ..quiet() });
+    slow.fill(0..10, b"value");
+    let hot = slow.stats().hot;
+    assert!(hot.read_ring.is_none() && hot.write_ring.is_none() && hot.write_keys.is_empty());
+}
