@@ -140,7 +140,7 @@ const ORIGINAL: &[Metric] = metrics! {
 
     Gauge "nokv_value_log_segments" "value_log.segments" "Value-log segments."
     Gauge "nokv_value_log_pending_delete_segments" "value_log.pending_deletes" "Dead segments that readers of older views keep."
-    Gauge "nokv_value_log_discard_queue_segments" "value_log.discard_queue" "Sealed segments that are worth collecting."
+    Gauge "nokv_value_log_discard_queue_segments" "value_log.discard_queue" "Segments that are worth collecting."
     Gauge "nokv_value_log_head_segment" "value_log.heads.*.Fid" "The segment of each bucket that takes appends."
     Gauge "nokv_value_log_head_offset_bytes" "value_log.heads.*.Offset" "Bytes in that segment."
     Counter "nokv_value_log_gc_runs_total" "value_log.gc.gc_runs" "Value-log collections that are done."
