@@ -175,7 +175,7 @@ const ORIGINAL: &[Metric] = metrics! {
     Gauge "nokv_raft_min_log_segment" "raft.min_log_segment" "The oldest log segment that a raft group needs."
     Gauge "nokv_raft_max_log_segment" "raft.max_log_segment" "The newest log segment that a raft group starts in."
     Gauge "nokv_raft_max_lag_segments" "raft.max_lag_segments" "Segments between the active one and the oldest that a group needs."
-    Gauge "nokv_raft_lag_warn_threshold_segments" "raft.lag_warn_threshold" "Lag from which on there is a warning."
+    Gauge "nokv_raft_lag_warn_threshold_segments" "raft.lag_warn_threshold" "Lag above which there is a warning."
     Gauge "nokv_raft_lag_warning" "raft.lag_warning" "1 if any group lags behind more than that."
 
     Gauge "nokv_write_queue_batches" "write.queue_depth" "Batches in the commit queue."
@@ -301,7 +301,7 @@ const ENGINE: &[Metric] = metrics! {
     Gauge "nokv_compaction_debt_bytes" "engine.stall.debt_bytes" "Bytes that compactions have yet to move."
     Gauge "nokv_compaction_debt_bytes_per_second" "engine.stall.debt_bytes_per_second" "How fast they grow; negative when they shrink."
     Gauge "nokv_level0_tables" "engine.stall.level0_tables" "Level-0 tables."
-    Gauge "nokv_level0_slowdown_tables" "engine.stall.level0_slowdown_tables" "From how many on writers are slowed down."
+    Gauge "nokv_level0_slowdown_tables" "engine.stall.level0_slowdown_tables" "Above so many writers are slowed down."
     Gauge "nokv_level0_stop_tables" "engine.stall.level0_stop_tables" "From how many on writers wait."
     Gauge "nokv_stall_slowdown_in_seconds" "engine.stall.seconds_to_slowdown" "Until writers are slowed down, at current rates; 0 = not in sight."
     Gauge "nokv_stall_stop_in_seconds" "engine.stall.seconds_to_stop" "Until writers wait, at current rates; 0 = not in sight."
