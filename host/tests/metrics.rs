@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use nokv::metrics::{COUNTER_MAPS, Kind, METRICS, MetricsOptions, NOT_METRICS, ServeError, serve, serve_with};
+use nokv::metrics::{
+    COUNTER_MAPS, Kind, METRICS, MetricsOptions, NOT_METRICS, ServeError, serve, serve_with,
+};
 use nokv::{Db, Options, StatsSnapshot};
 use nokv_vfs_mem::{FaultFs, MemFs, Op, Rule};
 use serde_json::{Value as Json, json};
