@@ -601,3 +601,29 @@ fn a_removal_of_a_group_that_failed_keeps_its_records() {
         .unwrap();
     assert_eq!(records, 40);
 }
+
+#[test]
+fn changes_whose_values_were_collected_are_too_old_and_not_corrupt() {
+    let db = Db::open_on(
+        MemFs::new(),
+        Options { value_threshold_bytes: 1000, value_log_segment_bytes: 64 << 10, ..options("db") },
+    )
+    .unwrap();
+    // A raft record keeps the log.
+    append(&db, 1, 1);
+    let large = [7; 20_000];
+    for _ in 0..3 {
+        for k in 0..20u32 {
+            db.set(&k.to_be_bytes(), &large).unwrap();
+        }
+    }
+    db.flush().unwrap();
+    db.compact_range(CfId::DEFAULT, None, None).unwrap();
+    let before = db.published_seq();
+    assert!(db.run_value_log_gc(0.5).unwrap().segments > 0);
+    db.wait_idle().unwrap();
+    db.set(b"new", &large).unwrap();
+    let text = db.changes_since(nokv::Seq(0)).unwrap_err().to_string();
+    assert!(text.contains("the log does not go back to seq 0"), "{text}");
+    assert_eq!(db.changes_since(before).unwrap().len(), 1);
+}
