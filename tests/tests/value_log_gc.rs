@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nokv::{Db, Error, Options};
+use nokv::{Db, Error, Options, Vfs};
 use nokv_core::engine::{GcStep, GcTick};
-use nokv_core::formats::TableMeta;
+use nokv_core::formats::{TableId, TableMeta};
 use nokv_core::manifest::{Edit, Manifest};
 use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
 use nokv_vfs_mem::MemFs;
@@ -143,17 +143,22 @@ fn forge(fs: &MemFs, change: impl Fn(u64) -> u64) -> (u16, u32) {
         manifest.state().tables().map(|(level, ingest, meta)| (level, ingest, (**meta).clone())).collect();
     let worst = tables.iter().flat_map(|(_, _, meta)| &meta.props.live).min_by_key(|l| l.bytes).unwrap();
     let id = (worst.bucket, worst.segment);
-    // In two groups: within one a table that comes back must be the same.
-    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    // The manifest takes no table back, nor a changed one: its file gets a new number.
+    let mut next = manifest.state().next_file_id;
+    let mut edits = Vec::new();
     for (level, ingest, mut meta) in tables {
         for live in meta.props.live.iter_mut().filter(|l| (l.bucket, l.segment) == id) {
             live.bytes = change(live.bytes);
         }
-        removed.push(Edit::RemoveTable { id: meta.id, level, ingest });
-        added.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
+        let path = |id| format!("db/tables/{}", nokv_core::engine::table_name(id));
+        let old = std::mem::replace(&mut meta.id, TableId(next));
+        next += 1;
+        fs.rename(&path(old), &path(meta.id)).unwrap();
+        edits.push(Edit::RemoveTable { id: old, level, ingest });
+        edits.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
     }
-    manifest.append(&removed).unwrap();
-    manifest.append(&added).unwrap();
+    edits.push(Edit::NextFileId { id: next });
+    manifest.append(&edits).unwrap();
     id
 }
 
