@@ -223,6 +223,12 @@ impl<I: MemIndex> CommitQueue<I> {
         drop(state);
     }
 
+    /// Refuses a batch above the hard limits, and counts that.
+    #[inline]
+    pub(crate) fn check(&self, batch: &WriteBatch) -> Result<()> {
+        self.options.check(batch).inspect_err(|_| self.counters.refused())
+    }
+
     /// Commits `batch`; it is visible, and durable if asked for, on return. Gives its last seq and the batch's
     /// memory back.
     pub(crate) fn commit<V: Vfs>(
@@ -235,7 +241,7 @@ impl<I: MemIndex> CommitQueue<I> {
         if batch.is_empty() {
             return Ok((target.engine.published(), batch));
         }
-        self.options.check(&batch).inspect_err(|_| self.counters.refused())?;
+        self.check(&batch)?;
         slow_down(target, batch.bytes() + batch.value_bytes_max(), options.deadline)?;
         let (prepared, _separated) = self.prepare(target, &batch)?;
         let followers = {

@@ -6,8 +6,9 @@
 //! 2. What any writer may count lies in shards by thread, and only writers that met something slow (sleep in the
 //!    queue, the value log) or were drawn for a sample touch it.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nokv_core::sync::thread_number;
 
 const SHARDS: usize = 16;
 /// One batch of so many has the time of its insertion taken: reading a clock costs a tenth of a small write.
@@ -134,22 +135,9 @@ impl WriteSnapshot {
     }
 }
 
-/// The shard of the calling thread.
-fn shard_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
-    let mine = MINE.get();
-    if mine != usize::MAX {
-        return mine;
-    }
-    let mine = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    MINE.set(mine);
-    mine
-}
-
 impl WriteCounters {
     fn shard(&self) -> &Shard {
-        &self.shards[shard_number()]
+        &self.shards[thread_number() % SHARDS]
     }
 
     /// The leader is about to wait for others.
