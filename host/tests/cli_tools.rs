@@ -121,7 +121,7 @@ fn number(value: &Json, path: &str) -> u64 {
 
 /// The names of the reference that are always there.
 fn reference_names() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/stats_names/reference.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/engine/stats_names/reference.txt");
     let text = fs::read_to_string(path).expect("the list of names");
     let names = text.lines().filter(|l| !l.starts_with('#') && !l.ends_with('?') && !l.contains(['*', '[']));
     names.map(str::to_owned).collect()

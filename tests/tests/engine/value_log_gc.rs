@@ -8,7 +8,7 @@ use nokv::{Db, Error, Options, Vfs};
 use nokv_core::engine::{GcStep, GcTick};
 use nokv_core::formats::{TableId, TableMeta};
 use nokv_core::manifest::{Edit, Manifest};
-use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
+use nokv_core::vfs::{OpenMode, VfsFile};
 use nokv_vfs_mem::MemFs;
 
 const KEYS: u32 = 400;
