@@ -86,10 +86,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let mut install = self.install.lock();
         let Some(batch_log) = &self.batch_log else { return Err(Error::Closed) };
         let before = batch_log.durable();
-        let edits = Vec::from([Edit::RaftRemove { group, before }]);
-        self.check_edits(&install, &edits)?;
+        // ORDER: the log forgets the group once the edit is durable: until then its records count for the floor.
+        self.record_group(&mut install, Vec::from([Edit::RaftRemove { group, before }]))?;
         batch_log.forget_group(group, before);
-        self.record_group(&mut install, edits)
+        Ok(())
     }
 
     /// Copies the live records of a group to the end of the log and moves its pointer there, so that the segments
@@ -176,7 +176,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Records a change of raft groups, with the log floor that it allows, and releases the log below.
     fn record_group(&self, install: &mut Install<V>, mut edits: Vec<Edit>) -> Result<()> {
         let next = self.check_edits(install, &edits)?;
-        let floor = self.log_floor(&next, self.flush_floor(None));
+        let gone = edits.iter().find_map(|edit| match edit {
+            Edit::RaftRemove { group, before } => Some((*group, *before)),
+            _ => None,
+        });
+        let floor = self.log_floor_without(&next, self.flush_floor(None), gone);
         if floor > next.wal_floor {
             edits.push(Edit::WalFloor { segment: floor });
         }
@@ -188,13 +192,26 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// The first segment that the log must keep if its batches are needed from `flush_floor` on.
     pub(crate) fn log_floor(&self, state: &ManifestState, flush_floor: u32) -> u32 {
+        self.log_floor_without(state, flush_floor, None)
+    }
+
+    /// [`Engine::log_floor`] where what a group has before a place does not count.
+    fn log_floor_without(
+        &self,
+        state: &ManifestState,
+        flush_floor: u32,
+        gone: Option<(u64, Position)>,
+    ) -> u32 {
         let mut floor = flush_floor;
         for pointer in state.raft.values().filter_map(RaftPointer::position) {
             floor = floor.min(pointer.segment);
         }
         if let Some(batch_log) = &self.batch_log {
             // A group whose pointer says nothing keeps all it has.
-            let tally = batch_log.tally();
+            let mut tally = batch_log.tally();
+            if let Some((group, before)) = gone {
+                tally.forget_group(group, before);
+            }
             let unpointed = tally
                 .groups()
                 .iter()

@@ -63,6 +63,9 @@ impl RecordKind {
     }
 }
 
+/// A memtable is sealed when the log has this many segments since its first batch.
+const LOG_SEGMENTS_OF_A_MEMTABLE: u32 = 4;
+
 /// A typed record to append.
 #[derive(Debug, Clone, Copy)]
 pub struct TypedSection<'a> {
@@ -105,9 +108,26 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Err(Error::InvalidArgument("a log record without sections".to_string()));
         }
         let pieces: Vec<_> = sections.iter().map(|s| [s.bytes]).collect();
-        let commit = self.commit.lock();
+        let mut commit = self.commit.lock();
         self.check_writable()?;
-        self.append_sections(&commit, &to_sections(sections, &pieces))
+        let appended = self.append_sections(&commit, &to_sections(sections, &pieces))?;
+        self.bound_log(&mut commit, appended.end.segment)?;
+        Ok(appended)
+    }
+
+    /// Seals a memtable that takes so few batches that it would keep the log of ever more typed records.
+    fn bound_log(&self, commit: &mut Commit<I>, end: u32) -> Result<()> {
+        let is_untouched = commit.next_seq == commit.active.first_seq();
+        if is_untouched || end.saturating_sub(commit.active.wal_segment()) < LOG_SEGMENTS_OF_A_MEMTABLE {
+            return Ok(());
+        }
+        match self.rotate_locked(commit) {
+            Ok(()) => self.signals.work_ready(),
+            // Others wait for their flush already: a later append tries again.
+            Err(Error::Busy(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// [`Engine::log`] for one batch, with `sections` in the same log record: all of it is there after a crash, or

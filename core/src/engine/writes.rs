@@ -399,7 +399,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Ok(())
     }
 
-    fn rotate_locked(&self, commit: &mut Commit<I>) -> Result<()> {
+    pub(super) fn rotate_locked(&self, commit: &mut Commit<I>) -> Result<()> {
         let _view_lock = self.view_lock.lock();
         let old = self.view.load_full();
         if old.sealed.len() >= self.options.sealed_memtables_max {

@@ -213,6 +213,14 @@ impl<'r> Bucket<'r> {
         self.door.coldest.store(0, Ordering::Relaxed);
     }
 
+    /// Shifts every count.
+    pub(super) fn decay(self, shift: u32) {
+        // No place changes hands meanwhile: what is cut is the count of one key.
+        let _claim = self.door.claim.lock();
+        self.each(|at| at.decay(shift));
+        self.forget_coldest();
+    }
+
     /// Frees every place; gives how many held a key. Touches that run meanwhile may be lost.
     pub(super) fn clear(self) -> u64 {
         let _claim = self.door.claim.lock();

@@ -42,7 +42,7 @@ pub(super) struct Print {
 }
 
 impl Print {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(key: KeyRef<'_>, seed: u64) -> Self {
         let (tag, check) = key_print(key, seed);
         Self { tag: if tag == 0 || tag == BUSY { 1 } else { tag }, check: check.max(1) }

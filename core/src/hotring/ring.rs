@@ -209,8 +209,7 @@ impl HotRing {
         }
         let shift = runs.saturating_mul(u64::from(self.options.decay_shift)).min(64) as u32;
         for bucket in self.buckets() {
-            bucket.each(|at| at.decay(shift));
-            bucket.forget_coldest();
+            bucket.decay(shift);
         }
         self.decay_runs.fetch_add(runs, Ordering::Relaxed);
         self.last_decay_unix.store(unix_s, Ordering::Relaxed);

@@ -5,7 +5,8 @@
 //! 1. A record's log index is its segment's first index plus its place; an index that does not follow the one
 //!    before starts a new segment. 0 means "no index".
 //! 2. Opening for reading writes nothing. Opening for writing changes nothing when it refuses.
-//! 3. Opening for writing durably zeros what lies behind the last record before it takes new ones.
+//! 3. A database's own log is not opened for writing: see `owner.rs`.
+//! 4. Opening for writing durably zeros what lies behind the last record before it takes new ones.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -105,8 +106,8 @@ impl<V: Vfs> Log<V> {
     /// Opens the log in `dir`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for damage (see [`OnDamage`](super::OnDamage)), [`Error::Locked`] if another writer has it open, and
-    /// what the file system says.
+    /// [`Error::Corrupt`] for damage (see [`OnDamage`](super::OnDamage)), [`Error::Locked`] if another writer has it open,
+    /// [`Error::InvalidArgument`] for a database's own log to be written to, and what the file system says.
     pub fn open(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         if options.read_only {
             Self::open_read_only(fs, dir, options)

@@ -133,6 +133,10 @@ fn table<'a>(page: &mut String, title: &str, args: impl Iterator<Item = &'a Arg>
         let help =
             arg.get_long_help().or_else(|| arg.get_help()).map_or_else(String::new, ToString::to_string);
         let mut text = escaped(&help.split_whitespace().collect::<Vec<_>>().join(" "));
+        if !text.is_empty() && !text.ends_with(['.', '?', ']']) {
+            // The parser takes it off.
+            text.push('.');
+        }
         let defaults: Vec<_> = arg.get_default_values().iter().map(|v| v.display().to_string()).collect();
         if !defaults.is_empty() && !arg.is_hide_default_value_set() && arg.get_action().takes_values() {
             let _ = write!(text, " Default: `{}`.", defaults.join(" "));

@@ -158,7 +158,7 @@ fn run(store: &impl Store, args: &WorkloadArgs, progress: &Progress) -> Result<D
         if op % OPS_PER_TICK == 0 {
             progress.at(op, Some(args.ops));
         }
-        let hot = draw.next() % 2 == 0;
+        let hot = draw.next().is_multiple_of(2);
         let key = draw.below(if hot { args.keys / HOT_ONE_IN } else { args.keys });
         let key = format!("{PREFIX}{key:012}");
         let kind = u32::try_from(draw.below(args.mix.total().into())).unwrap_or(0);

@@ -27,7 +27,7 @@ use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::{Condvar, Mutex};
 
 use super::signals::HostSignals;
-use super::write_counters::{WriteCounters, WriteSnapshot};
+use super::write_counters::{LeaderCounts, WriteCounters, WriteSnapshot};
 
 /// What a write is to survive, and how long it may wait.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,8 +65,8 @@ impl<I> Request<I> {
         self.wake.notify_one();
     }
 
-    /// Waits until told something; [`Told::Nothing`] when `until` came first.
-    fn wait(&self, until: Option<Instant>) -> Told<I> {
+    /// Waits until told something; [`Told::Nothing`] when `until` came first. Counts time asleep.
+    fn wait(&self, until: Option<Instant>, clock: &dyn Clock, counters: &WriteCounters) -> Told<I> {
         // A leader logs a group in less than a microsecond: usually shorter than going to sleep.
         for _ in 0..256 {
             if self.was_told.load(Ordering::Acquire) {
@@ -75,20 +75,24 @@ impl<I> Request<I> {
             std::hint::spin_loop();
         }
         let mut told = self.told.lock();
-        loop {
-            if !matches!(*told, Told::Nothing) {
-                self.was_told.store(false, Ordering::Release);
-                return std::mem::replace(&mut told, Told::Nothing);
-            }
-            match until {
-                None => self.wake.wait(&mut told),
-                Some(until) => {
-                    if self.wake.wait_until(&mut told, until).timed_out() {
-                        return std::mem::replace(&mut told, Told::Nothing);
+        if matches!(*told, Told::Nothing) {
+            let asleep = clock.monotonic_ns();
+            while matches!(*told, Told::Nothing) {
+                match until {
+                    None => self.wake.wait(&mut told),
+                    Some(until) => {
+                        if self.wake.wait_until(&mut told, until).timed_out() {
+                            break;
+                        }
                     }
                 }
             }
+            counters.waited(clock.monotonic_ns().saturating_sub(asleep));
         }
+        if !matches!(*told, Told::Nothing) {
+            self.was_told.store(false, Ordering::Release);
+        }
+        std::mem::replace(&mut told, Told::Nothing)
     }
 }
 
@@ -97,6 +101,7 @@ struct State<I> {
     /// The leader waits for others to come along.
     is_awaiting: bool,
     waiting: VecDeque<Arc<Request<I>>>,
+    counts: LeaderCounts,
 }
 
 /// What the options say of batches and of log records.
@@ -184,7 +189,12 @@ impl<V: Vfs, I: MemIndex> Target<'_, V, I> {
 
 impl<I: MemIndex> CommitQueue<I> {
     pub(crate) fn new(options: QueueOptions, clock: Arc<dyn Clock>) -> Self {
-        let state = State { led: false, is_awaiting: false, waiting: VecDeque::new() };
+        let state = State {
+            led: false,
+            is_awaiting: false,
+            waiting: VecDeque::new(),
+            counts: LeaderCounts::default(),
+        };
         Self {
             options,
             clock,
@@ -196,8 +206,9 @@ impl<I: MemIndex> CommitQueue<I> {
 
     /// The counts, and what waits now.
     pub(crate) fn snapshot(&self) -> WriteSnapshot {
-        let mut snapshot = self.counters.snapshot();
-        for request in &self.state.lock().waiting {
+        let state = self.state.lock();
+        let mut snapshot = self.counters.snapshot(&state.counts);
+        for request in &state.waiting {
             snapshot.queue_depth += 1;
             snapshot.queue_entries += request.batch.len() as u64;
             snapshot.queue_bytes += request.batch.bytes() as u64;
@@ -212,6 +223,12 @@ impl<I: MemIndex> CommitQueue<I> {
         drop(state);
     }
 
+    /// Refuses a batch above the hard limits, and counts that.
+    #[inline]
+    pub(crate) fn check(&self, batch: &WriteBatch) -> Result<()> {
+        self.options.check(batch).inspect_err(|_| self.counters.refused())
+    }
+
     /// Commits `batch`; it is visible, and durable if asked for, on return. Gives its last seq and the batch's
     /// memory back.
     pub(crate) fn commit<V: Vfs>(
@@ -224,7 +241,7 @@ impl<I: MemIndex> CommitQueue<I> {
         if batch.is_empty() {
             return Ok((target.engine.published(), batch));
         }
-        self.options.check(&batch).inspect_err(|_| self.counters.refused())?;
+        self.check(&batch)?;
         slow_down(target, batch.bytes() + batch.value_bytes_max(), options.deadline)?;
         let (prepared, _separated) = self.prepare(target, &batch)?;
         let followers = {
@@ -282,7 +299,6 @@ impl<I: MemIndex> CommitQueue<I> {
         request: &Arc<Request<I>>,
         options: &WriteOptions,
     ) -> Result<Ticket<I>> {
-        let queued = self.clock.monotonic_ns();
         {
             let mut state = self.state.lock();
             if state.led {
@@ -297,16 +313,11 @@ impl<I: MemIndex> CommitQueue<I> {
                 return self.lead(target, &request.batch, options, request.scale, followers);
             }
         }
-        let waited = || self.counters.waited(self.clock.monotonic_ns().saturating_sub(queued));
         let mut until = options.deadline;
         loop {
-            match request.wait(until) {
-                Told::Outcome(outcome) => {
-                    waited();
-                    return outcome;
-                }
+            match request.wait(until, &*self.clock, &self.counters) {
+                Told::Outcome(outcome) => return outcome,
                 Told::Lead => {
-                    waited();
                     let followers =
                         self.take_followers(&mut self.state.lock(), &request.batch, request.scale);
                     return self.lead(target, &request.batch, options, request.scale, followers);
@@ -389,12 +400,13 @@ impl<I: MemIndex> CommitQueue<I> {
             followers = self.wait_for_others(target, own, options, scale);
         }
         let mut own = Member { batch: own, disable_wal: options.disable_wal, outcome: None };
+        let mut counts = LeaderCounts::default();
         // Before the engine is asked: what happens from here on is seen by `wait_change`.
         let mut epoch = target.signals.epoch();
         if followers.is_empty() {
-            self.log(target, core::slice::from_mut(&mut own));
+            Self::log(target, core::slice::from_mut(&mut own), &mut counts);
         } else {
-            own.outcome = self.log_group(target, &own, &followers);
+            own.outcome = self.log_group(target, &own, &followers, &mut counts);
         }
         let mut waiting_since = None;
         while matches!(own.outcome, Some(Err(Error::Busy(_)))) {
@@ -404,18 +416,18 @@ impl<I: MemIndex> CommitQueue<I> {
                 break;
             }
             epoch = target.signals.epoch();
-            self.log(target, core::slice::from_mut(&mut own));
+            Self::log(target, core::slice::from_mut(&mut own), &mut counts);
         }
         if let Some(since) = waiting_since {
             self.counters.waited(self.clock.monotonic_ns().saturating_sub(since));
         }
-        self.pass_on();
+        self.pass_on(&counts);
         own.outcome.unwrap_or(Err(Error::Busy("the write was not taken")))
     }
 
     /// Has the engine log a group, and counts it.
     #[inline]
-    fn log<V: Vfs>(&self, target: &Target<'_, V, I>, group: &mut [Member<'_, I>]) {
+    fn log<V: Vfs>(target: &Target<'_, V, I>, group: &mut [Member<'_, I>], counts: &mut LeaderCounts) {
         target.engine.log(group);
         let (mut batches, mut entries, mut bytes) = (0, 0, 0);
         for member in group.iter().filter(|m| matches!(m.outcome, Some(Ok(_)))) {
@@ -424,7 +436,7 @@ impl<I: MemIndex> CommitQueue<I> {
             bytes += member.batch.bytes();
         }
         if batches > 0 {
-            self.counters.logged(batches, entries, bytes);
+            counts.logged(batches, entries, bytes);
         }
     }
 
@@ -433,6 +445,7 @@ impl<I: MemIndex> CommitQueue<I> {
         target: &Target<'_, V, I>,
         own: &Member<'_, I>,
         followers: &[Arc<Request<I>>],
+        counts: &mut LeaderCounts,
     ) -> Option<Result<Ticket<I>>> {
         let mut group = Vec::with_capacity(followers.len() + 1);
         group.push(Member { batch: own.batch, disable_wal: own.disable_wal, outcome: None });
@@ -441,7 +454,7 @@ impl<I: MemIndex> CommitQueue<I> {
             disable_wal: r.disable_wal,
             outcome: None,
         }));
-        self.log(target, &mut group);
+        Self::log(target, &mut group, counts);
         let mut members = group.into_iter();
         let outcome = members.next().and_then(|m| m.outcome);
         let mut put_back = Vec::new();
@@ -502,8 +515,9 @@ impl<I: MemIndex> CommitQueue<I> {
     }
 
     /// Makes the next one in the queue the leader.
-    fn pass_on(&self) {
+    fn pass_on(&self, counts: &LeaderCounts) {
         let mut state = self.state.lock();
+        state.counts.add(counts);
         match state.waiting.pop_front() {
             Some(next) => {
                 drop(state);

@@ -103,6 +103,11 @@ impl<V: Vfs, I: MemIndex> Wal<V, I> {
             let text = "records and a batch go into one log record: disable_wal leaves none";
             return Err(Error::InvalidArgument(text.to_string()));
         }
+        if !batch.preconditions().is_empty() {
+            self.db.check_conflicts_are_detected()?;
+        }
+        // No throttling of hot keys: what is applied was decided elsewhere.
+        self.db.inner.queue.check(batch)?;
         let (engine, signals) = (&self.db.inner.engine, &self.db.inner.signals);
         let (prepared, _separated) = engine.prepare(batch)?;
         let (ticket, at) = loop {

@@ -45,6 +45,11 @@ pub(crate) fn watchdog_loop<V: Vfs, I: MemIndex>(
                 if decision.remove_below.is_none() {
                     continue;
                 }
+                // A backlog that passes at the interval would not catch up with is worked off at once.
+                let batch = engine.options().watchdog.max_batch.max(1);
+                if decision.removable > batch.saturating_mul(2) {
+                    next = started;
+                }
                 Ok(())
             }
             Err(Error::Closed | Error::ReadOnly(_)) => continue,

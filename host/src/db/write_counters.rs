@@ -2,28 +2,48 @@
 //!
 //! Who may call it: the commit queue counts, statistics take a [`WriteSnapshot`].
 //!
-//! 1. What only the leader counts is stored by plain loads and stores: there is one leader at a time, and the
-//!    leadership is handed over under the queue's lock.
-//! 2. What any writer may count lies in shards by thread, and only writers that met something slow (a place in the
+//! 1. What the leader counts lies beside the queue, under the lock that it takes anyway to hand the leadership on.
+//! 2. What any writer may count lies in shards by thread, and only writers that met something slow (sleep in the
 //!    queue, the value log) or were drawn for a sample touch it.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nokv_core::sync::thread_number;
 
 const SHARDS: usize = 16;
 /// One batch of so many has the time of its insertion taken: reading a clock costs a tenth of a small write.
 const APPLY_SAMPLE_BITS: u32 = 6;
 
-/// Written by the leader alone.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Leader {
-    records: AtomicU64,
-    batches: AtomicU64,
-    entries: AtomicU64,
-    bytes: AtomicU64,
-    record_batches_max: AtomicU64,
-    coalescing_waits: AtomicU64,
+/// Counted by the leader.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct LeaderCounts {
+    records: u64,
+    batches: u64,
+    entries: u64,
+    bytes: u64,
+    record_batches_max: u64,
+}
+
+impl LeaderCounts {
+    /// A group was logged.
+    #[inline]
+    pub(crate) fn logged(&mut self, batches: usize, entries: usize, bytes: usize) {
+        self.records += 1;
+        self.batches += batches as u64;
+        self.entries += entries as u64;
+        self.bytes += bytes as u64;
+        self.record_batches_max = self.record_batches_max.max(batches as u64);
+    }
+
+    /// Adds what was counted elsewhere.
+    #[inline]
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.batches += other.batches;
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+        self.record_batches_max = self.record_batches_max.max(other.record_batches_max);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +56,12 @@ struct Shard {
     applies: AtomicU64,
     apply_ns: AtomicU64,
     refused: AtomicU64,
+    coalescing_waits: AtomicU64,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct WriteCounters {
-    leader: Leader,
     shards: [Shard; SHARDS],
 }
 
@@ -67,8 +87,8 @@ pub struct WriteSnapshot {
     pub record_batches_max: u64,
     /// How often a leader waited for others to come along (`write_batch_wait`).
     pub coalescing_waits: u64,
-    /// Batches that waited in the queue, or for others, or for memtables to be flushed. The other ones did not
-    /// wait at all.
+    /// Batches that slept in the queue, or for others, or until memtables were flushed. The other ones did not wait,
+    /// or so short that sleeping was not worth it.
     pub waits: u64,
     /// How long they waited, in nanoseconds.
     pub wait_ns: u64,
@@ -115,44 +135,14 @@ impl WriteSnapshot {
     }
 }
 
-/// The shard of the calling thread.
-fn shard_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static MINE: Cell<usize> = const { Cell::new(usize::MAX) });
-    let mine = MINE.get();
-    if mine != usize::MAX {
-        return mine;
-    }
-    let mine = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    MINE.set(mine);
-    mine
-}
-
 impl WriteCounters {
     fn shard(&self) -> &Shard {
-        &self.shards[shard_number()]
-    }
-
-    /// The leader logged a group.
-    #[inline]
-    pub(crate) fn logged(&self, batches: usize, entries: usize, bytes: usize) {
-        let add = |counter: &AtomicU64, by: usize| {
-            // Nobody else stores: invariant 1.
-            counter.store(counter.load(Ordering::Relaxed) + by as u64, Ordering::Relaxed);
-        };
-        let leader = &self.leader;
-        add(&leader.records, 1);
-        add(&leader.batches, batches);
-        add(&leader.entries, entries);
-        add(&leader.bytes, bytes);
-        if leader.record_batches_max.load(Ordering::Relaxed) < batches as u64 {
-            leader.record_batches_max.store(batches as u64, Ordering::Relaxed);
-        }
+        &self.shards[thread_number() % SHARDS]
     }
 
     /// The leader is about to wait for others.
     pub(crate) fn coalesces(&self) {
-        self.leader.coalescing_waits.fetch_add(1, Ordering::Relaxed);
+        self.shard().coalescing_waits.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A batch waited.
@@ -191,16 +181,16 @@ impl WriteCounters {
     }
 
     /// The counts; the fields about the queue are 0.
-    pub(crate) fn snapshot(&self) -> WriteSnapshot {
+    pub(crate) fn snapshot(&self, leader: &LeaderCounts) -> WriteSnapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let sum = |of: fn(&Shard) -> &AtomicU64| self.shards.iter().map(|s| load(of(s))).sum();
         WriteSnapshot {
-            records: load(&self.leader.records),
-            batches: load(&self.leader.batches),
-            entries: load(&self.leader.entries),
-            bytes: load(&self.leader.bytes),
-            record_batches_max: load(&self.leader.record_batches_max),
-            coalescing_waits: load(&self.leader.coalescing_waits),
+            records: leader.records,
+            batches: leader.batches,
+            entries: leader.entries,
+            bytes: leader.bytes,
+            record_batches_max: leader.record_batches_max,
+            coalescing_waits: sum(|s| &s.coalescing_waits),
             waits: sum(|s| &s.waits),
             wait_ns: sum(|s| &s.wait_ns),
             separated: sum(|s| &s.separated),
@@ -227,7 +217,7 @@ mod tests {
 
     #[test]
     fn means_of_nothing_are_zero() {
-        let none = WriteCounters::default().snapshot();
+        let none = WriteCounters::default().snapshot(&LeaderCounts::default());
         assert_eq!(none, WriteSnapshot::default());
         assert_eq!((none.wait_ms_mean(), none.record_entries_mean()), (0.0, 0.0));
     }

@@ -179,7 +179,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     }
 
     /// `detect_conflicts` takes batches with preconditions.
-    fn check_conflicts_are_detected(&self) -> Result<()> {
+    pub(super) fn check_conflicts_are_detected(&self) -> Result<()> {
         if self.inner.options.detect_conflicts {
             return Ok(());
         }

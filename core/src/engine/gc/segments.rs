@@ -34,6 +34,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// The segments that may be collected, with what is live in them: not those on their way out, those that are left
     /// alone, nor empty heads.
     pub(super) fn collectable_segments(&self) -> Vec<SegmentUse> {
+        let mut uses = self.segment_uses();
+        uses.retain(|s| {
+            let overdrawn = s.live > s.bytes;
+            if overdrawn {
+                self.gc_refuse_overdrawn(s);
+            }
+            !overdrawn
+        });
+        uses
+    }
+
+    /// [`Engine::collectable_segments`] with those that have more live bytes than they hold. Changes nothing.
+    pub(super) fn segment_uses(&self) -> Vec<SegmentUse> {
         // In this order: what is named in the view is in the segments listed later.
         let live = self.value_log_live();
         let mut segments = self.vlog.segments();
@@ -43,7 +56,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let id = (s.bucket, s.segment);
             !gone.contains(&id) && !refused.contains(&id) && !(s.head && s.size <= SEGMENT_HEADER_BYTES)
         });
-        let mut uses: Vec<SegmentUse> = segments
+        segments
             .iter()
             .map(|s| SegmentUse {
                 bucket: s.bucket,
@@ -52,15 +65,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 live: live.get(&(s.bucket, s.segment)).copied().unwrap_or(0),
                 head: s.head,
             })
-            .collect();
-        uses.retain(|s| {
-            let overdrawn = s.live > s.bytes;
-            if overdrawn {
-                self.gc_refuse_overdrawn(s);
-            }
-            !overdrawn
-        });
-        uses
+            .collect()
     }
 
     /// Unlinks value-log segments that retired, once no retired table or memtable that names them is read.

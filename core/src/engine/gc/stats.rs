@@ -106,7 +106,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let c = &self.gc_counters;
         let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
         let counters = self.counters.shared.values();
-        let queued = pick_victims(&self.collectable_segments(), self.options.gc.discard_ratio);
+        let mut uses = self.segment_uses();
+        uses.retain(|s| s.live <= s.bytes);
+        let queued = pick_victims(&uses, self.options.gc.discard_ratio);
         let heads = self.vlog.segments().into_iter().filter(|s| s.head);
         let pending = {
             let retired = self.retired.lock();

@@ -82,6 +82,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if !self.in_flight.lock().passed(job.barrier) {
             return Ok(None);
         }
+        self.gc_drop_refused(job);
+        if job.victims.is_empty() {
+            return Ok(Some(Action::Remove(Vec::new())));
+        }
         if !job.verified {
             return Ok(Some(Action::Verify));
         }
@@ -140,7 +144,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if let (Err(_), Some((id, error))) = (&result, damaged) {
             // The value stays where it is, unreadable as it was; what else there is goes on.
             self.counters.background_error();
-            self.gc_leave_damaged(job, id, &error);
+            self.gc_leave_damaged(id, &error);
             return Ok(());
         }
         result?;

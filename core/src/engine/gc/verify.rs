@@ -180,11 +180,17 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.gc.lock().refuse((refusal.bucket, refusal.segment), refusal);
     }
 
-    /// A value of the segment cannot be read: the segment leaves the job, if it is one of its victims.
-    pub(super) fn gc_leave_damaged(&self, job: &mut Job, id: SegmentId, error: &Error) {
-        let bytes = job.victims.iter().find(|v| v.id == id).map_or(0, |v| v.bytes);
-        job.victims.retain(|v| v.id != id);
-        job.report.refused += 1;
+    /// Segments that are left alone leave the job, whichever job found them out.
+    pub(super) fn gc_drop_refused(&self, job: &mut Job) {
+        let gc = self.gc.lock();
+        let before = job.victims.len();
+        job.victims.retain(|v| !gc.refused.contains_key(&v.id));
+        job.report.refused += (before - job.victims.len()) as u64;
+    }
+
+    /// A value of the segment cannot be read: the job that has it as a victim loses it.
+    pub(super) fn gc_leave_damaged(&self, id: SegmentId, error: &Error) {
+        let bytes = self.vlog.segments().iter().find(|s| (s.bucket, s.segment) == id).map_or(0, |s| s.size);
         self.gc_refuse(Refusal {
             bucket: id.0,
             segment: id.1,

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use nokv_formats::CfId;
 
 use super::histogram::{Histogram, Sharded};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, thread_number};
 
 /// Threads count on lines of their own: shared counters would be the busiest lines of the engine.
 pub(super) const SHARDS: usize = if cfg!(feature = "std") { 16 } else { 1 };
@@ -247,12 +247,10 @@ impl Default for Counters {
     }
 }
 
-/// A number that differs between threads that run at once: where the stack of this call lies.
+/// Which shard the calling thread counts in.
 #[inline]
 pub(crate) fn shard_of_thread() -> usize {
-    let here = 0u8;
-    // Stacks are at least 16 KiB apart; only the address is used.
-    ((&raw const here as usize) >> 14) % SHARDS
+    thread_number() % SHARDS
 }
 
 impl Counters {

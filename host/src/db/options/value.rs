@@ -139,7 +139,7 @@ fn with_unit(text: &str, units: &[(&str, u128)], example: &str) -> Parsed<u128> 
 
 /// The number in the largest unit that divides it.
 fn in_units(number: u128, units: &[(&str, u128)]) -> String {
-    let unit = units.iter().find(|(_, times)| number % times == 0);
+    let unit = units.iter().find(|(_, times)| number.is_multiple_of(*times));
     unit.map_or_else(|| number.to_string(), |(name, times)| format!("{}{name}", number / times))
 }
 

@@ -107,7 +107,8 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             // Segments alone; tables are in `engine.pins`.
             pending_deletes: signed(e.retired_segments),
             discard_queue: signed(gc.discard_queue),
-            heads: e.segments.iter().filter(|s| s.head).map(head).collect(),
+            // Segments are in order: the newest of each bucket is its head, open or not.
+            heads: e.segments.iter().map(head).collect(),
             gc: ValueLogGcSnapshot {
                 gc_runs: gc.gc_runs,
                 segments_removed: gc.segments_removed,

@@ -237,3 +237,20 @@ fn the_thread_removes_by_itself() {
     assert!(first(&db) > 1);
     db.close().unwrap();
 }
+
+#[test]
+fn a_memtable_of_few_batches_does_not_keep_the_log_of_many_raft_records() {
+    let db = open_with(&MemFs::new(), options());
+    db.set(b"k", b"v").unwrap();
+    let mut last = append(&db, 1);
+    let wal = db.wal();
+    while wal.active_segment() < 12 {
+        last = wal.append_typed(RecordKind::RaftEntries, 1, &[7; 60_000], false).unwrap();
+    }
+    point(&db, 1, last);
+    db.wait_idle().unwrap();
+    while db.wal_watchdog_step().unwrap().remove_below.is_some() {}
+    let kept = wal.active_segment() - first(&db);
+    assert!(kept <= 6, "{kept} segments before the active one");
+    assert_eq!(db.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
+}

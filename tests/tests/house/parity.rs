@@ -60,7 +60,7 @@ fn page() -> BTreeMap<String, Vec<Row>> {
 fn names() -> Vec<(String, String)> {
     let mut section = String::new();
     let mut names = Vec::new();
-    for line in include_str!("../parity/names.txt").lines() {
+    for line in include_str!("../../parity/names.txt").lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();
         } else if !line.is_empty() && !line.starts_with('#') {
@@ -90,7 +90,8 @@ fn tests() -> BTreeSet<String> {
             let parent = path.parent().and_then(Path::file_name).and_then(|n| n.to_str());
             stem = parent.unwrap_or_default().to_owned();
         }
-        if let Some(cases) = text.split("CASES: &[Case] = &[").nth(1).and_then(|rest| rest.split("];").next()) {
+        if let Some(cases) = text.split("CASES: &[Case] = &[").nth(1).and_then(|rest| rest.split("];").next())
+        {
             // Pairs of an option's name and its case.
             let names = cases.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
             tests.extend(names.map(|name| format!("{stem}::{name}")));

@@ -79,7 +79,7 @@ fn queued(options: Options) -> WriteSnapshot {
     }
     let snapshot = db.write_snapshot();
     assert_eq!((snapshot.batches, snapshot.entries, snapshot.queue_depth), (7, 7, 0));
-    assert!(snapshot.waits >= 6);
+    assert!(snapshot.waits >= 1 && snapshot.wait_ns > 0);
     snapshot
 }
 

@@ -157,3 +157,20 @@ fn a_record_larger_than_a_segment_is_refused_and_a_gap_in_the_numbers_told() {
     assert_eq!(log.segments().last().unwrap().number, 2);
     log.append(b"y", 2).unwrap();
 }
+
+#[test]
+fn places_that_are_none_are_told_apart() {
+    let log = Log::open(MemFs::new(), "log", options()).unwrap();
+    let first = log.append(b"first", 0).unwrap();
+    let second = log.append(b"second", 0).unwrap();
+    let told = |segment, offset| match log.read(Position { segment, offset }) {
+        Err(Error::InvalidArgument(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(9, 64), "no segment 9 in the log");
+    for offset in [0, 63, first.offset + 1, second.offset + 4096] {
+        assert!(told(1, offset).starts_with("no record at"), "{offset}");
+    }
+    assert!(log.read(Position { offset: first.offset + 8, ..first }).is_err(), "the middle of a record");
+    assert_eq!(log.read(second).unwrap(), b"second");
+}

@@ -25,7 +25,7 @@ fn options() -> Options {
 
 /// Key `k` is written in the order of `k`, with a value that tells it.
 fn value(k: u32) -> Vec<u8> {
-    vec![(k % 251) as u8; if k % 10 == 0 { 900 } else { 300 }]
+    vec![(k % 251) as u8; if k.is_multiple_of(10) { 900 } else { 300 }]
 }
 
 #[test]

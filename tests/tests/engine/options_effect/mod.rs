@@ -47,8 +47,7 @@ fn every_option_has_a_case() {
     let known: BTreeSet<&str> = OPTION_FIELDS.iter().map(|field| field.name).collect();
     let unknown: Vec<_> = have.iter().filter(|name| !known.contains(**name)).collect();
     assert!(unknown.is_empty(), "cases of options that do not exist: {unknown:?}");
-    let missing: Vec<_> =
-        known.iter().filter(|name| !have.contains(**name)).collect();
+    let missing: Vec<_> = known.iter().filter(|name| !have.contains(**name)).collect();
     assert!(missing.is_empty(), "options without a case: {missing:?}");
 }
 

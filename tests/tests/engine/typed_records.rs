@@ -9,8 +9,8 @@ use nokv::{
     CfId, Db, Error, ManualClock, Options, Position, RaftPointer, RecordCounts, RecordKind, RegionEpoch,
     RegionMeta, RegionPeer, RegionState, TypedSection, WriteBatch, WriteOptions,
 };
-use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
-use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
+use nokv_core::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
+use nokv_vfs_mem::{CrashImage, CrashMode, FaultFs, MemFs, Op, Rule};
 
 const ENTRIES: RecordKind = RecordKind::RaftEntries;
 const STATE: RecordKind = RecordKind::RaftState;
@@ -577,4 +577,53 @@ fn regions_are_kept_and_only_go_on() {
     db.set(b"key", b"a caller's mistake does not close the database").unwrap();
     db.close().unwrap();
     assert_eq!(open(&fs).regions(), [region]);
+}
+
+#[test]
+fn a_removal_of_a_group_that_failed_keeps_its_records() {
+    let fs = FaultFs::new(MemFs::new());
+    let db = Db::open_on(fs.clone(), options("db")).unwrap();
+    for i in 0..40u32 {
+        db.wal().append_typed(RecordKind::RaftEntries, 7, &[i as u8; 60_000], false).unwrap();
+        db.set(&i.to_be_bytes(), &[7; 3000]).unwrap();
+    }
+    db.wal().sync().unwrap();
+    fs.add_rule(Rule::new(Op::Write, IoErrorKind::NoSpace).path("MANIFEST"));
+    assert!(db.wal().remove_raft_group(7).unwrap_err().is_no_space());
+    fs.clear();
+    db.flush().unwrap();
+    let mut records = 0;
+    db.wal()
+        .replay_group(7, |_, _, _| {
+            records += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(records, 40);
+}
+
+#[test]
+fn changes_whose_values_were_collected_are_too_old_and_not_corrupt() {
+    let db = Db::open_on(
+        MemFs::new(),
+        Options { value_threshold_bytes: 1000, value_log_segment_bytes: 64 << 10, ..options("db") },
+    )
+    .unwrap();
+    // A raft record keeps the log.
+    append(&db, 1, 1);
+    let large = [7; 20_000];
+    for _ in 0..3 {
+        for k in 0..20u32 {
+            db.set(&k.to_be_bytes(), &large).unwrap();
+        }
+    }
+    db.flush().unwrap();
+    db.compact_range(CfId::DEFAULT, None, None).unwrap();
+    let before = db.published_seq();
+    assert!(db.run_value_log_gc(0.5).unwrap().segments > 0);
+    db.wait_idle().unwrap();
+    db.set(b"new", &large).unwrap();
+    let text = db.changes_since(nokv::Seq(0)).unwrap_err().to_string();
+    assert!(text.contains("the log does not go back to seq 0"), "{text}");
+    assert_eq!(db.changes_since(before).unwrap().len(), 1);
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nokv::{Db, Error, Options};
+use nokv::{Db, Error, Options, Vfs};
 use nokv_core::engine::{GcStep, GcTick};
-use nokv_core::formats::TableMeta;
+use nokv_core::formats::{TableId, TableMeta};
 use nokv_core::manifest::{Edit, Manifest};
+use nokv_core::vfs::{OpenMode, VfsFile};
 use nokv_vfs_mem::MemFs;
 
 const KEYS: u32 = 400;
@@ -142,17 +143,22 @@ fn forge(fs: &MemFs, change: impl Fn(u64) -> u64) -> (u16, u32) {
         manifest.state().tables().map(|(level, ingest, meta)| (level, ingest, (**meta).clone())).collect();
     let worst = tables.iter().flat_map(|(_, _, meta)| &meta.props.live).min_by_key(|l| l.bytes).unwrap();
     let id = (worst.bucket, worst.segment);
-    // In two groups: within one a table that comes back must be the same.
-    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    // The manifest takes no table back, nor a changed one: its file gets a new number.
+    let mut next = manifest.state().next_file_id;
+    let mut edits = Vec::new();
     for (level, ingest, mut meta) in tables {
         for live in meta.props.live.iter_mut().filter(|l| (l.bucket, l.segment) == id) {
             live.bytes = change(live.bytes);
         }
-        removed.push(Edit::RemoveTable { id: meta.id, level, ingest });
-        added.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
+        let path = |id| format!("db/tables/{}", nokv_core::engine::table_name(id));
+        let old = std::mem::replace(&mut meta.id, TableId(next));
+        next += 1;
+        fs.rename(&path(old), &path(meta.id)).unwrap();
+        edits.push(Edit::RemoveTable { id: old, level, ingest });
+        edits.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
     }
-    manifest.append(&removed).unwrap();
-    manifest.append(&added).unwrap();
+    edits.push(Edit::NextFileId { id: next });
+    manifest.append(&edits).unwrap();
     id
 }
 
@@ -199,4 +205,39 @@ fn load_makes_automatic_collection_wait() {
     assert_eq!(db.engine().gc_tick().unwrap(), GcTick::Skipped);
     assert_eq!((db.engine().gc_stats().gc_skipped, db.engine().gc_stats().gc_parallelism), (1, 0));
     assert!(db.run_value_log_gc(0.3).unwrap().segments > 0, "a manual one does not wait");
+}
+
+#[test]
+fn a_damaged_value_ends_the_collection_of_its_segment_and_no_other() {
+    let fs = MemFs::new();
+    let options = Options { value_log_gc_sample_from_head: true, ..options() };
+    let db = mostly_dead(&fs, options);
+    // The first segments hold what lives; samples look at their start, damage is in their middle.
+    for bucket in 0..2 {
+        let path = format!("db/vlog/bucket-{bucket:03}/00001.vlog");
+        let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+        for at in (20_000..60_000).step_by(2000) {
+            file.write_at(b"damage", at).unwrap();
+        }
+    }
+    let engine = db.engine();
+    let mut steps = 0;
+    while let GcTick::Started(_) | GcTick::Running = engine.gc_tick().unwrap() {
+        match engine.next_collection() {
+            Some(step) => engine.run_work(step).unwrap(),
+            None => db.flush().unwrap(),
+        }
+        steps += 1;
+        assert!(steps < 2000, "collection goes on for ever: {:?}", engine.gc_stats());
+    }
+    let refused: Vec<_> = engine.gc_refusals().iter().map(|r| (r.bucket, r.segment)).collect();
+    assert_eq!(refused, [(0, 1), (1, 1)]);
+    assert!(engine.gc_stats().segments_removed > 4);
+    for k in 0..KEYS {
+        let round = if k % 4 == 0 { 0 } else { 2 };
+        match db.get(&k.to_be_bytes()) {
+            Ok(read) => assert!(read.as_deref() == Some(&value(k, round)[..]), "{k}"),
+            Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{error}"),
+        }
+    }
 }
