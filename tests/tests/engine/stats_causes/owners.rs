@@ -177,6 +177,7 @@ fn filters_and_indexes_in_memory_are_hits() {
 #[test]
 fn hot_keys_and_their_rings_are_told() {
     let options = Options {
+        hot_ring_enabled: true,
         hot_ring_top_k: 2,
         hot_ring_node_cap: 64,
         hot_ring_node_sample_bits: 2,
@@ -223,7 +224,7 @@ fn hot_keys_and_their_rings_are_told() {
 
 #[test]
 fn rings_that_are_off_are_left_out() {
-    let slow = Slow::open(Options { hot_ring_enabled: false, ..quiet() });
+    let slow = Slow::open(quiet());
     slow.fill(0..10, b"value");
     let hot = slow.stats().hot;
     assert!(hot.read_ring.is_none() && hot.write_ring.is_none() && hot.write_keys.is_empty());
