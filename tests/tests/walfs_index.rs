@@ -280,7 +280,7 @@ fn read_behind_headers(reads: &Reads) -> Vec<String> {
         .lock()
         .unwrap()
         .iter()
-        .filter(|(p, end)| p.ends_with(".wal") && *end > 64 + 8 + 64)
+        .filter(|(p, end)| p.ends_with(".wal") && *end > 64 + 8 + 56)
         .map(|(p, _)| p.clone())
         .collect();
     paths.sort();

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nokv_core::Error;
-use nokv_core::vfs::{IoErrorKind, Vfs};
+use nokv_core::vfs::IoErrorKind;
 use nokv_core::wal::record_log::Record;
 use nokv_core::wal::{Log, LogOptions, LogReader, Next, Position, RecordLog, Retention};
 use nokv_vfs_mem::{FaultFs, MemFs, Op, Rule};
