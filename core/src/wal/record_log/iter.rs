@@ -139,6 +139,10 @@ impl<'l, V: Vfs> RecordIter<'l, V> {
         let Some((first, last)) = self.log.log.index_bounds() else { return Ok(None) };
         if self.next_id < first {
             if self.is_placed {
+                // It stays so, also when the log is empty later.
+                if let Some(slot) = self.log.shared.lock().slot(self.slot) {
+                    slot.is_lost = true;
+                }
                 return Err(Error::RemovedUnderIterator { id: self.next_id });
             }
             self.next_id = first;
