@@ -145,7 +145,7 @@ fn clearing_on_flush_leaves_memory_for_the_active_segment_only_and_every_index_i
     for i in 1..=100 {
         log.append(&payload(i), i).unwrap();
     }
-    let unsealed = log.segments().iter().filter(|s| !s.sealed).map(|s| s.entries).sum();
+    let unsealed = log.segments().iter().filter(|s| !s.sealed).map(|s| s.entries).sum::<u64>();
     assert!(log.log_index().len() == unsealed && unsealed > log.current().unwrap().entries);
     log.sync().unwrap();
     let active = log.current().unwrap();
