@@ -121,7 +121,7 @@ fn number(value: &Json, path: &str) -> u64 {
 
 /// The names of the reference that are always there.
 fn reference_names() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/stats_names/reference.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/engine/stats_names/reference.txt");
     let text = fs::read_to_string(path).expect("the list of names");
     let names = text.lines().filter(|l| !l.starts_with('#') && !l.ends_with('?') && !l.contains(['*', '[']));
     names.map(str::to_owned).collect()
@@ -266,7 +266,7 @@ fn looks_beside_a_process_that_changes_its_files_all_the_time_never_fail() {
             while !done.load(Ordering::Relaxed) {
                 i += 1;
                 let key = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 5_000).to_be_bytes();
-                let value = vec![b'v'; if i % 20 == 0 { 6_000 } else { 200 }];
+                let value = vec![b'v'; if i.is_multiple_of(20) { 6_000 } else { 200 }];
                 db.set(&key, &value).expect("a write");
             }
             i

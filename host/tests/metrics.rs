@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use nokv::metrics::{COUNTER_MAPS, METRICS, MetricsOptions, NOT_METRICS, ServeError, serve, serve_with};
+use nokv::metrics::{
+    COUNTER_MAPS, Kind, METRICS, MetricsOptions, NOT_METRICS, ServeError, serve, serve_with,
+};
 use nokv::{Db, Options, StatsSnapshot};
 use nokv_vfs_mem::{FaultFs, MemFs, Op, Rule};
 use serde_json::{Value as Json, json};
@@ -305,6 +307,28 @@ fn every_number_of_the_statistics_is_a_metric_or_says_why_not() {
         assert!(found.iter().any(|path| is_below(path, no)), "{no} is not there");
         assert!(!why.is_empty());
     }
+}
+
+/// The page of the statistics says which of them are states of the moment.
+#[test]
+fn a_number_that_can_fall_is_no_counter() {
+    let page = include_str!("../../docs/stats.md");
+    let can_fall: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.ends_with("| now |"))
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert!(can_fall.contains("flush.pending"), "the page has another form");
+    let wrong: Vec<&str> = METRICS
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|metric| metric.kind == Kind::Counter)
+        .flat_map(|metric| metric.from)
+        .map(|from| from.path)
+        .filter(|path| can_fall.contains(path))
+        .collect();
+    assert!(wrong.is_empty(), "counters that can fall: {wrong:#?}");
 }
 
 #[test]

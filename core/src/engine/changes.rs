@@ -25,6 +25,13 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         batch.push(&Op { kind: Kind::Put, value: &value, ..*op })
     }
 
+    /// Was the value that a flushed `op` points to collected? What is in the log may outlive what it points to.
+    fn was_collected(&self, op: &Op<'_>, seq: Seq) -> bool {
+        let Ok(ptr) = ValuePtr::decode(op.value) else { return false };
+        let is_there = |s: &crate::vlog::SegmentInfo| (s.bucket, s.segment) == (ptr.bucket, ptr.segment);
+        op.kind == Kind::Pointer && seq <= self.flushed_seq() && !self.vlog.segments().iter().any(is_there)
+    }
+
     /// Logged writes after `since`, up to what is published now, in commit order, each record with the seq of its
     /// first operation. Values are read from the value log. Batches without a log record are not there.
     ///
@@ -48,6 +55,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let from = RecoverFrom { floor_segment, clean_end: None, end_before: None };
         let mut changes: Vec<(Seq, WriteBatch)> = Vec::new();
         let mut oldest: Option<Seq> = None;
+        // The highest seq whose value is gone.
+        let mut gone = Seq(0);
         let mut visit = |record: BatchLogRecord<'_>| {
             oldest.get_or_insert(record.first_seq);
             let mut seq = record.first_seq;
@@ -62,7 +71,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                     let op = op.map_err(|m| Error::malformed("log record", record.start.offset, m))?;
                     if seq > since && seq <= published {
                         first.get_or_insert(seq);
-                        self.push_whole(&mut batch, &op)?;
+                        match self.push_whole(&mut batch, &op) {
+                            Err(Error::Corrupt { .. }) if self.was_collected(&op, seq) => gone = seq,
+                            pushed => pushed?,
+                        }
                     }
                     seq = Seq(seq.0 + 1);
                 }
@@ -75,7 +87,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         drop(install);
         // A log that was released starts behind what was asked for.
         match oldest {
-            Some(oldest) if oldest.0 <= since.0 + 1 => Ok(changes),
+            Some(oldest) if oldest.0 <= since.0 + 1 && gone <= since => Ok(changes),
             _ => Err(Error::InvalidArgument(alloc::format!("the log does not go back to seq {since}"))),
         }
     }

@@ -56,7 +56,7 @@ pub struct EngineOptions<C> {
     pub open_files_max: usize,
     /// Shape of the tree.
     pub pick: PickOptions,
-    /// Level-0 tables at which writes are slowed.
+    /// Level-0 tables above which writes are slowed.
     pub level0_slowdown_tables: usize,
     /// Level-0 tables at which writes stop.
     pub level0_stop_tables: usize,

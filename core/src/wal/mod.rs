@@ -19,6 +19,7 @@ pub mod log;
 mod lookup;
 mod open;
 mod options;
+mod owner;
 mod read;
 pub mod reader;
 mod readers;

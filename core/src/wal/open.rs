@@ -12,6 +12,7 @@ use nokv_formats::walfs::{FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, SegmentH
 
 use super::log::{LOCK_FILE_NAME, Log, Mode, OpenReport};
 use super::options::{LogOptions, OnDamage, check_marker};
+use super::owner::refuse_database_log;
 use super::segment::{Segment, copy_before_write, make_dir, zero_file};
 use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, survey_segment};
 use super::tail::{Config, Rotated, Tail, remove_segment};
@@ -46,6 +47,7 @@ impl<V: Vfs> Log<V> {
 
     pub(super) fn open_writing(fs: V, dir: &str, options: LogOptions) -> Result<Self> {
         let config = config_of(dir, &options)?;
+        refuse_database_log(&fs, dir, &options.ext)?;
         if options.create {
             make_dir(&fs, dir)?;
         }

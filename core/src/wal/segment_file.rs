@@ -18,6 +18,7 @@ use nokv_formats::walfs::{
 
 use super::open::{config_of, fresh, open_surveyed};
 use super::options::{LogOptions, OnDamage, check_marker};
+use super::owner::refuse_database_log;
 use super::read::read_frame;
 use super::readers::Readers;
 use super::segment::make_dir;
@@ -76,14 +77,17 @@ impl<V: Vfs> SegmentFile<V> {
     /// Opens segment `number` of `dir`, or makes it. A sealed one with a whole header is not read to its end.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for damage (see [`OnDamage`]), [`Error::Locked`], [`Error::MarkerRefused`], what the file
-    /// system says.
+    /// [`Error::Corrupt`] for damage (see [`OnDamage`]), [`Error::Locked`], [`Error::MarkerRefused`], a database's own
+    /// log to be written to; what the file system says.
     pub fn open(fs: V, dir: &str, number: u32, options: &LogOptions) -> Result<Self> {
         if number == 0 {
             return Err(Error::InvalidArgument("segments are numbered from 1".into()));
         }
         let config = config_of(dir, options)?;
         let path = join(dir, &segment_file_name(number, &options.ext));
+        if !options.read_only {
+            refuse_database_log(&fs, dir, &options.ext)?;
+        }
         if options.create && !options.read_only {
             make_dir(&fs, dir)?;
         }

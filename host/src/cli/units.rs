@@ -93,7 +93,7 @@ pub fn amount(number: f64, unit: Unit, now: u64) -> String {
 /// Three digits that count, for a number from 0 on.
 fn digits(number: f64) -> String {
     match number {
-        n if n == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         n if n < 0.001 => "0.00".to_owned(),
         n if n < 9.995 => format!("{n:.2}"),
         n if n < 99.95 => format!("{n:.1}"),
@@ -130,7 +130,7 @@ fn scaled(mut n: f64, step: f64, units: &[&str]) -> String {
 
 fn seconds(s: f64) -> String {
     match s {
-        s if s == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         s if s < 999.5e-9 => format!("{:.0} ns", s * 1e9),
         s if s < 999.5e-6 => format!("{} us", digits(s * 1e6)),
         s if s < 999.5e-3 => format!("{} ms", digits(s * 1e3)),

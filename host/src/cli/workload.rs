@@ -120,6 +120,9 @@ struct Done {
 impl<B: Backend> Session<'_, B> {
     pub(super) fn workload(&mut self, dir: &Path, args: &WorkloadArgs) -> Result<()> {
         args.service.start_log()?;
+        // Hot keys are part of what a load shows; a file of options has its own word.
+        let shown = || crate::Options { hot_ring_enabled: true, ..crate::Options::new(dir) };
+        self.config.get_or_insert_with(shown);
         let store = self.open(dir, Access::Create)?;
         let server = self.serve(&store, &args.service)?;
         let start = Instant::now();
@@ -158,7 +161,7 @@ fn run(store: &impl Store, args: &WorkloadArgs, progress: &Progress) -> Result<D
         if op % OPS_PER_TICK == 0 {
             progress.at(op, Some(args.ops));
         }
-        let hot = draw.next() % 2 == 0;
+        let hot = draw.next().is_multiple_of(2);
         let key = draw.below(if hot { args.keys / HOT_ONE_IN } else { args.keys });
         let key = format!("{PREFIX}{key:012}");
         let kind = u32::try_from(draw.below(args.mix.total().into())).unwrap_or(0);

@@ -124,7 +124,7 @@ pub(crate) struct Stage {
     max_ns: AtomicU64,
 }
 
-/// A [`Stage`] at one moment, in nanoseconds.
+/// A stage at one moment: how often it ran, and how long it took, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageValues {
     /// How often it ran.

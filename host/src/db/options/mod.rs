@@ -229,7 +229,7 @@ options! {
     ["Tree"]
     /// Threads for compactions, besides the one for flushes; 0 = one for each two processors, at most 4.
     num_compactors: usize = 0, "NumCompactors";
-    /// Level-0 tables from which writers are slowed down; 0 = the default.
+    /// Level-0 tables above which writers are slowed down; 0 = the default.
     num_level_zero_tables: usize = engine::LEVEL0_SLOWDOWN_TABLES, "NumLevelZeroTables";
     /// Level-0 tables from which a compaction is due.
     level0_compaction_tables: usize = 4, "";
@@ -248,14 +248,15 @@ options! {
     ingest_shard_parallelism: usize = 2, "IngestShardParallelism";
     /// How much the value-log bytes that a level names add to its compaction score; 0 = nothing.
     compaction_value_weight: f64 = 0.5, "CompactionValueWeight";
-    /// Share of value-log bytes among a level's bytes from which statistics give an alert; 0 = never.
+    /// Share of value-log bytes among a level's bytes above which statistics give an alert; 0 = never.
     compaction_value_alert_threshold: f64 = 0.6, "CompactionValueAlertThreshold";
     /// Bytes a second that background work may write; 0 = no limit.
     background_bytes_per_second: u64 = 0, "";
 
     ["Hot keys"]
-    /// Count how often keys are read and written.
-    hot_ring_enabled: bool = true, "HotRingEnabled";
+    /// Count how often keys are read and written. Each read and write then costs a look at the clock and a count that
+    /// threads share.
+    hot_ring_enabled: bool = false, "HotRingEnabled";
     /// The rings have 2^bits hash buckets; 0 = the default, at most 24.
     hot_ring_bits: u8 = 12, "HotRingBits";
     /// Hottest keys that statistics list, and whose blocks are kept warm; 0 = the default.
@@ -277,7 +278,7 @@ options! {
     hot_ring_window_slot_duration: Duration = Duration::from_millis(250), "HotRingWindowSlotDuration";
     /// Writes of one key within the window after which the next is refused with `HotKeyWriteThrottle`; 0 = never.
     write_hot_key_limit: u32 = 0, "WriteHotKeyLimit";
-    /// Writes of one key within the window from which its writers get larger log records; 0 = never.
+    /// Writes of one key within the window above which its writers get larger log records; 0 = never.
     hot_write_burst_threshold: u32 = 8, "HotWriteBurstThreshold";
     /// `write_batch_max_count` and `write_batch_max_bytes` are multiplied by this then; 0 and 1: not at all.
     hot_write_batch_multiplier: u32 = 2, "HotWriteBatchMultiplier";

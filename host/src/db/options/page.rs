@@ -7,7 +7,7 @@ use super::OPTION_FIELDS;
 const HEAD: &str = "\
 # Options
 
-Made from the table of options in the code; do not edit. `NOKV_BLESS=1 cargo test -p nokv-tests --test options_page`
+Made from the table of options in the code; do not edit. `NOKV_BLESS=1 cargo test -p nokv-tests --test house`
 writes it anew.
 
 All are fields of `nokv::Options`. Every one may differ at the next open. `nokv options` prints what is in effect,

@@ -144,7 +144,7 @@ pub struct ValueLogStatsSnapshot {
     pub segments: i64,
     /// Segments that nothing live names, kept for readers of older views.
     pub pending_deletes: i64,
-    /// Sealed segments whose dead share makes them worth collecting.
+    /// Segments, heads included, whose dead share makes them worth collecting.
     pub discard_queue: i64,
     /// Where the next append of each bucket goes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

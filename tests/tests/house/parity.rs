@@ -60,7 +60,7 @@ fn page() -> BTreeMap<String, Vec<Row>> {
 fn names() -> Vec<(String, String)> {
     let mut section = String::new();
     let mut names = Vec::new();
-    for line in include_str!("../parity/names.txt").lines() {
+    for line in include_str!("../../parity/names.txt").lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();
         } else if !line.is_empty() && !line.starts_with('#') {

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use nokv::stats::StatsSnapshot;
 use nokv_vfs_mem::Op;
 
-use crate::{Slow, quiet};
+use super::{Slow, quiet};
 
 /// Mean, last and longest of each stage: wait, value sync, build, install, release.
 fn stages(stats: &StatsSnapshot) -> [[f64; 3]; 5] {

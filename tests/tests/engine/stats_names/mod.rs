@@ -152,7 +152,7 @@ fn full_with_engine() -> StatsSnapshot {
     full
 }
 
-const PAGE: &str = include_str!("../../../docs/stats.md");
+const PAGE: &str = include_str!("../../../../docs/stats.md");
 
 #[test]
 fn every_number_is_defined_in_the_docs() {

@@ -34,7 +34,7 @@ fn unsynced_entries_survive_kill_9() {
     let dir = dir.path().to_str().unwrap();
     for round in 1..=3u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_appends_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "journal_kill::child_appends_until_it_is_killed", "--nocapture"])
             .env(DIR, dir)
             .stdout(Stdio::piped())
             .spawn()

@@ -43,6 +43,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Counts of all time, unless a case says otherwise, also in the value log's own ring.
 fn base() -> Options {
     Options {
+        hot_ring_enabled: true,
         hot_ring_window_slots: 0,
         hot_ring_rotation_interval: Duration::ZERO,
         value_log_hot_ring_override: true,

@@ -3,7 +3,7 @@
 use nokv::{CfId, Db, Options};
 use nokv_vfs_mem::Op;
 
-use crate::{Slow, quiet};
+use super::{Slow, quiet};
 
 /// Two tables of level 0 that overlap.
 fn two_tables(db: &Slow) {

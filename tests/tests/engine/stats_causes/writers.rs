@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use nokv::{CfId, Options, WriteBatch, WriteOptions};
 use nokv_vfs_mem::Op;
 
-use crate::{Slow, quiet};
+use super::{Slow, quiet};
 
 #[test]
 fn groups_are_counted_with_their_entries_and_bytes() {

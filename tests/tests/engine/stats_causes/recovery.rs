@@ -7,7 +7,7 @@ use nokv::{RegionMetrics, Vfs};
 use nokv_core::vfs::{OpenMode, VfsFile};
 use nokv_vfs_mem::FaultFs;
 
-use crate::{Slow, quiet};
+use super::{Slow, quiet};
 
 #[test]
 fn an_open_after_a_kill_tells_what_it_replayed() {
@@ -47,7 +47,7 @@ fn a_torn_tail_is_told_with_its_bytes() {
 fn a_slow_open_is_told_with_its_time() {
     let db = Slow::open(quiet());
     db.fill(0..10, b"value");
-    let clock = Arc::new(nokv::ManualClock::new(crate::NOW_MS));
+    let clock = Arc::new(nokv::ManualClock::new(super::NOW_MS));
     let fs = FaultFs::new(db.fs.inner().kill_clone());
     let slow = clock.clone();
     fs.observe(move |op, path| {

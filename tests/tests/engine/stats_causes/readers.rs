@@ -3,7 +3,7 @@
 use nokv::CfId;
 use nokv_vfs_mem::Op;
 
-use crate::{Slow, quiet};
+use super::{Slow, quiet};
 
 #[test]
 fn block_hits_are_counted_by_level() {

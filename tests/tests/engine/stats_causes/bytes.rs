@@ -3,7 +3,7 @@
 use nokv::stats::{LevelBytes, SegmentBytes};
 use nokv::{CfId, Expiry, Options};
 
-use crate::{NOW_MS, Slow, quiet};
+use super::{NOW_MS, Slow, quiet};
 
 fn level(db: &Slow, number: usize) -> LevelBytes {
     let stats = db.stats();
