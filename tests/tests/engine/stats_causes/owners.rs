@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nokv::{CfId, Error, Options, RaftPointer, RecordKind};
-use nokv_core::engine::{GcTick, Stall};
+use nokv_core::engine::GcTick;
 use nokv_vfs_mem::Op;
 
 use super::{Slow, quiet};
