@@ -57,7 +57,7 @@ pub const OTHER_VALUES: &[(&str, &str)] = &[
     ("compaction_value_weight", "0.75"),
     ("compaction_value_alert_threshold", "0.3"),
     ("background_bytes_per_second", r#""1GiB""#),
-    ("hot_ring_enabled", "false"),
+    ("hot_ring_enabled", "true"),
     ("hot_ring_bits", "6"),
     ("hot_ring_top_k", "5"),
     ("hot_ring_rotation_interval", r#""90s""#),

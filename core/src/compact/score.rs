@@ -102,7 +102,7 @@ pub fn value_score(value_bytes: u64, table_bytes: u64, all_value_bytes: u64, wei
 /// Share of value-log bytes among all bytes of a level, in thousandths.
 pub fn density_of(value_bytes: u64, table_bytes: u64) -> u64 {
     let all = u128::from(value_bytes) + u128::from(table_bytes);
-    if all == 0 { 0 } else { (u128::from(value_bytes) * 1000 / all) as u64 }
+    (u128::from(value_bytes) * 1000).checked_div(all).unwrap_or(0) as u64
 }
 
 /// The weight, in thousandths, at which a level of this density that names a fifth of all values is due by that alone;

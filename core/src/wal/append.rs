@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::sync::{MutexGuard, Ordering};
 use crate::vfs::Vfs;
 
+/// So many segments may be rotated away and not sealed: each is an open file, and stays for good.
+pub(super) const UNSEALED_MAX: usize = 4;
+
 impl<V: Vfs> Log<V> {
     /// Appends a record with log index `log_index`, 0 for none. It survives the death of the process when this
     /// returns, and a power cut after the next [`Log::sync`].
@@ -140,7 +143,8 @@ impl<V: Vfs> Log<V> {
     /// Stores one record, in a new segment where its index or length asks for one.
     ///
     /// A power cut may take the end of a segment that is not sealed yet and leave the next one. Where the log indexes go
-    /// on, the next header shows that; where they do not (or there are none) the old segment is sealed first.
+    /// on, the next header shows that; where they do not (or there are none) the old segment is sealed first. A log that
+    /// nobody syncs is sealed too, some segments late.
     fn place<'t>(
         &self,
         tail: &'t Tail<V>,
@@ -167,6 +171,12 @@ impl<V: Vfs> Log<V> {
             if follows != log_index || len > state.room() {
                 if state.active.entries != 0 && !goes_on {
                     tail.rotate(&mut state, follows)?;
+                    continue;
+                }
+                if state.rotated.len() >= UNSEALED_MAX {
+                    drop(state);
+                    tail.seal_rotated()?;
+                    state = tail.state();
                     continue;
                 }
                 tail.rotate(&mut state, log_index)?;

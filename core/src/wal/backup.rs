@@ -39,10 +39,8 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// As [`Log::backup_segments_after`].
     pub fn backup_last_sealed(&self, dir: &str) -> Result<Option<(u32, String)>> {
-        let newest = self.sealed_segments()?.pop();
-        let Some(info) = newest else { return Ok(None) };
-        let mut copies = self.backup(&[info], dir)?;
-        Ok(copies.pop_last())
+        let newest = |segments: &mut Vec<SegmentInfo>| _ = segments.drain(..segments.len().saturating_sub(1));
+        Ok(self.backup(newest, dir)?.pop_last())
     }
 
     /// Copies every sealed segment with a number above `after`, and their indexes, into `dir`, which is made; gives
@@ -52,41 +50,61 @@ impl<V: Vfs> Log<V> {
     /// [`Error::Corrupt`] if a segment is damaged: it is not copied, those before it are. A `dir` that is the log's
     /// own; what the file system says.
     pub fn backup_segments_after(&self, after: u32, dir: &str) -> Result<BTreeMap<u32, String>> {
-        let mut segments = self.sealed_segments()?;
-        segments.retain(|info| info.number > after);
-        self.backup(&segments, dir)
+        self.backup(|segments| segments.retain(|info| info.number > after), dir)
     }
 
-    fn sealed_segments(&self) -> Result<Vec<SegmentInfo>> {
-        if let Mode::Writing { tail, .. } = &self.mode {
-            // What was rotated away is complete: it only lacks its seal.
-            if !tail.state().is_closed() {
-                tail.seal_rotated()?;
+    /// The sealed segments that `choose` leaves. None of them goes or is cut while the pins are there.
+    fn pinned(
+        &self,
+        choose: impl FnOnce(&mut Vec<SegmentInfo>),
+    ) -> Result<(Vec<SegmentInfo>, Option<[Pin<'_>; 2]>)> {
+        let state = match &self.mode {
+            Mode::Writing { tail, .. } => {
+                // What was rotated away is complete: it only lacks its seal.
+                if !tail.state().is_closed() {
+                    tail.seal_rotated()?;
+                }
+                // ORDER: held until the pins are in: who cuts or removes decides under this lock.
+                Some(tail.state())
             }
-        }
-        let mut segments = self.segments();
-        segments.retain(|info| info.sealed);
-        Ok(segments)
+            Mode::Reading { .. } => None,
+        };
+        let mut segments: Vec<_> = match (&state, &self.mode) {
+            (Some(state), _) => state.infos().collect(),
+            (None, Mode::Reading { segments, .. }) => segments.clone(),
+            (None, Mode::Writing { .. }) => Vec::new(),
+        };
+        let floor = self.readers.floor();
+        segments.retain(|info| info.sealed && info.number >= floor);
+        choose(&mut segments);
+        let pin = |at| Pin { readers: &self.readers, slot: self.readers.enter(at) };
+        let pins = segments.first().zip(segments.last()).map(|(first, last)| {
+            // Behind the end: a cut there would open the last segment again.
+            let behind = Position { segment: last.number, offset: last.end.saturating_add(1) };
+            [pin(Position::start_of(first.number)), pin(behind)]
+        });
+        Ok((segments, pins))
     }
 
-    fn backup(&self, segments: &[SegmentInfo], dir: &str) -> Result<BTreeMap<u32, String>> {
+    fn backup(&self, choose: impl FnOnce(&mut Vec<SegmentInfo>), dir: &str) -> Result<BTreeMap<u32, String>> {
         if dir.trim_end_matches('/') == self.dir.trim_end_matches('/') {
             return Err(Error::InvalidArgument(format!("{dir} is the directory of the log itself")));
         }
         make_dir(&self.fs, dir)?;
         let mut copies = BTreeMap::new();
-        let Some(first) = segments.first() else { return Ok(copies) };
-        let slot = self.readers.enter(Position::start_of(first.number));
-        let pin = Pin { readers: &self.readers, slot };
+        let (segments, pins) = self.pinned(choose)?;
+        if segments.is_empty() {
+            return Ok(copies);
+        }
         let mut bytes = Vec::new();
         let mut copied = Ok(());
-        for info in segments {
+        for info in &segments {
             copied = self.backup_one(info, dir, &mut bytes).map(|path| _ = copies.insert(info.number, path));
             if copied.is_err() {
                 break;
             }
         }
-        drop(pin);
+        drop(pins);
         self.fs.sync_dir(dir).at("sync_dir", dir)?;
         copied.map(|()| copies)
     }

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use nokv_formats::walfs::{IndexEntry, Position};
 
-use super::append::following_index;
+use super::append::{UNSEALED_MAX, following_index};
 use super::index::ShardedIndex;
 use super::options::LogOptions;
 use super::readers::Readers;
@@ -160,6 +160,11 @@ impl<V: Vfs> Log<V> {
     pub fn rotate(&self) -> Result<()> {
         let tail = self.tail()?;
         let mut state = tail.state();
+        while state.rotated.len() >= UNSEALED_MAX {
+            drop(state);
+            self.seal()?;
+            state = tail.state();
+        }
         state.alive()?;
         let follows = following_index(&state);
         tail.rotate(&mut state, follows)?;
@@ -191,7 +196,7 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// As [`Log::sync`].
     pub fn seal(&self) -> Result<()> {
-        self.tail()?.seal_rotated()?;
+        self.tail()?.seal_rotated().inspect_err(|_| self.changed())?;
         self.forget_sealed();
         Ok(())
     }
@@ -225,7 +230,15 @@ impl<V: Vfs> Log<V> {
     /// # Errors
     /// What the file system says.
     pub fn release_below(&self, segment: u32) -> Result<u64> {
-        let released = self.tail()?.release_below(segment);
+        let tail = self.tail()?;
+        {
+            let state = tail.state();
+            self.readers.raise_floor(segment.min(state.end().segment));
+        }
+        let released = tail.release_below(segment).inspect_err(|_| {
+            let state = tail.state();
+            self.readers.lower_floor(state.first_number());
+        });
         match self.index_bounds() {
             Some((0, _)) => {}
             Some((first, _)) => _ = self.places.delete_range(0, first - 1),
@@ -289,6 +302,11 @@ impl<V: Vfs> Log<V> {
             }
             Mode::Reading { segments, .. } => Some((segments.first()?.number, segments.last()?.number)),
         }
+    }
+
+    /// May there be more records than there are?
+    pub(super) fn takes_records(&self) -> bool {
+        matches!(&self.mode, Mode::Writing { tail, .. } if !tail.state().is_closed())
     }
 
     pub(crate) fn extent(&self, segment: u32) -> Option<SegmentInfo> {

@@ -67,9 +67,20 @@ impl<V: Vfs> Log<V> {
     /// [`Error::IndexMissing`] in a gap between; [`Error::Corrupt`] and what the file system says where the place
     /// must be read from the files.
     pub fn position_for_index(&self, log_index: u64) -> Result<Position> {
-        if let Some(position) = self.places.get(log_index) {
-            return Ok(position);
+        loop {
+            if let Some(position) = self.places.get(log_index) {
+                return Ok(position);
+            }
+            let epoch = self.readers.epoch();
+            let found = self.look_up(log_index, epoch);
+            // A truncation meanwhile: look again at what is there now.
+            if self.readers.epoch() == epoch {
+                return found;
+            }
         }
+    }
+
+    fn look_up(&self, log_index: u64, epoch: u64) -> Result<Position> {
         let spans = self.spans();
         let Some((first, last)) = bounds_of(&spans) else {
             return Err(Error::IndexNotYet { index: log_index, last: 0 });
@@ -83,7 +94,7 @@ impl<V: Vfs> Log<V> {
         let missing = Error::IndexMissing { index: log_index };
         let span = spans.iter().find(|s| (s.first..=s.last).contains(&log_index)).ok_or(missing.clone())?;
         let ordinal = usize::try_from(log_index - span.info.first_log_index).unwrap_or(usize::MAX);
-        let places = self.remembered_places(&span.info)?;
+        let places = self.remembered_places(&span.info, epoch)?;
         let offset = places.get(ordinal).map(|entry| entry.offset).ok_or(missing)?;
         Ok(Position { segment: span.info.number, offset })
     }
@@ -171,11 +182,13 @@ impl<V: Vfs> Log<V> {
         Ok(entries)
     }
 
-    /// As [`Log::places_in`], remembering the last sealed segment looked into.
-    fn remembered_places(&self, info: &SegmentInfo) -> Result<Arc<[IndexEntry]>> {
-        let epoch = self.readers.epoch();
+    /// As [`Log::places_in`], remembering the last sealed segment looked into. `epoch` was taken before `info` was.
+    fn remembered_places(&self, info: &SegmentInfo, epoch: u64) -> Result<Arc<[IndexEntry]>> {
         let mut last = self.last_index.lock();
-        if let Some(last) = last.as_ref().filter(|l| l.segment == info.number && l.epoch == epoch) {
+        let is_known = |last: &&LastIndex| {
+            (last.segment, last.epoch, last.entries.len() as u64) == (info.number, epoch, info.entries)
+        };
+        if let Some(last) = last.as_ref().filter(is_known) {
             return Ok(Arc::clone(&last.entries));
         }
         *last = None;

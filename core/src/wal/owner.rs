@@ -4,20 +4,18 @@
 //! writes its log without `walfs.lock`, and its records carry their own place and number: another writer there would
 //! cut what the engine just appended, and the engine could not read on behind foreign records. A directory is a
 //! database's if
-//! 1. a record of the engine starts one of its segments, up to the first one that starts with another whole record; or
+//! 1. its first record is the engine's; or
 //! 2. the directory that it lies in has a `CURRENT` file (also when the log has no record yet).
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use nokv_formats::envelope::Envelope;
+use nokv_formats::envelope::{ENVELOPE_BYTES, Envelope};
 use nokv_formats::walfs::{FRAME_HEAD_BYTES, Position};
 
-use super::read::read_frame;
 use super::survey::{SegmentFile, list_segments};
 use crate::error::{Error, IoContext, Result};
-use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
+use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 /// The forms of the file that names a database's manifest.
 const CURRENT_NAMES: [&str; 3] = ["CURRENT", "CURRENT-A", "CURRENT-B"];
@@ -32,9 +30,8 @@ pub(super) fn refuse_database_log<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Resul
         Err(Error::Io { source, .. }) if source.kind == IoErrorKind::NotFound => return Ok(()),
         listed => listed?,
     };
-    let mut bytes = Vec::new();
     for segment in &segments {
-        match first_record(fs, segment, &mut bytes)? {
+        match first_record(fs, segment)? {
             First::Engine => {
                 let text = format!(
                     "{dir} holds the log of a database ({}): only the database writes there",
@@ -52,25 +49,21 @@ pub(super) fn refuse_database_log<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Resul
 enum First {
     Engine,
     Other,
-    /// No record, or a damaged one.
     Nothing,
 }
 
-fn first_record<V: Vfs>(fs: &V, segment: &SegmentFile, bytes: &mut Vec<u8>) -> Result<First> {
+/// Whose the first record of a segment is. Its head tells: also where the rest is damaged the engine wrote it.
+fn first_record<V: Vfs>(fs: &V, segment: &SegmentFile) -> Result<First> {
     let file = fs.open(&segment.path, OpenMode::Read).at("open", &segment.path)?;
     let start = Position::start_of(segment.number);
-    bytes.clear();
-    let read = read_frame(&file, &segment.path, start.offset, segment.file_bytes, bytes);
-    // Also of a record whose end is damaged: the engine wrote it.
-    let payload = bytes.get(FRAME_HEAD_BYTES..).unwrap_or_default();
+    let mut bytes = [0; FRAME_HEAD_BYTES + ENVELOPE_BYTES];
+    let read = file.read_at(&mut bytes, start.offset).at("read", &segment.path)?;
+    let head = bytes.get(..read.min(bytes.len())).unwrap_or_default();
+    let payload = head.get(FRAME_HEAD_BYTES..).unwrap_or_default();
     if Envelope::decode(payload).is_ok_and(|(envelope, _)| envelope.at == start) {
         return Ok(First::Engine);
     }
-    match read {
-        Ok(_) => Ok(First::Other),
-        Err(e) if e.is_corrupt() => Ok(First::Nothing),
-        Err(e) => Err(e),
-    }
+    Ok(if head.iter().all(|byte| *byte == 0) { First::Nothing } else { First::Other })
 }
 
 /// The path of the `CURRENT` file in the directory that `dir` lies in.

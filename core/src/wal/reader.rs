@@ -51,6 +51,8 @@ pub struct LogReader<'l, V: Vfs> {
     file: Option<(u32, V::File)>,
     buf: Vec<u8>,
     last: Option<Position>,
+    /// Does it read from the first record on, whichever that is?
+    from_start: bool,
     /// What is known of the segment at `at`: asked for again only at its end.
     known: Option<SegmentInfo>,
     decoder: Option<Arc<dyn RecordDecoder>>,
@@ -98,6 +100,7 @@ impl<'l, V: Vfs> LogReader<'l, V> {
             file: None,
             buf: Vec::new(),
             last: None,
+            from_start: at.is_none(),
             known: None,
             decoder: None,
             scratch: Vec::new(),
@@ -123,7 +126,8 @@ impl<'l, V: Vfs> LogReader<'l, V> {
     #[expect(clippy::should_implement_trait, reason = "lends its buffer and can fail")]
     pub fn next(&mut self) -> Result<Next<'_>> {
         let before = (self.at, self.ordinal, self.last);
-        let Some(step) = self.step()? else { return Ok(self.nothing()) };
+        let (step, is_over) = self.step_or_end(|log| !log.takes_records())?;
+        let Some(step) = step else { return Ok(if is_over { Next::End } else { Next::NoNewData }) };
         let payload = self.buf.get(step.payload).unwrap_or_default();
         let payload = match &self.decoder {
             None => payload,
@@ -152,6 +156,18 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         Ok(self.step()?.map(|step| step.at))
     }
 
+    /// The next record, or whether there will be none.
+    fn step_or_end(&mut self, is_over: impl FnOnce(&Log<V>) -> bool) -> Result<(Option<Step>, bool)> {
+        if let Some(step) = self.step()? {
+            return Ok((Some(step), false));
+        }
+        if !is_over(self.log) {
+            return Ok((None, false));
+        }
+        // ORDER: what was appended between that look and the end of the log is seen by this one.
+        Ok((self.step()?, true))
+    }
+
     fn step(&mut self) -> Result<Option<Step>> {
         loop {
             let epoch = self.log.readers.epoch();
@@ -163,7 +179,7 @@ impl<'l, V: Vfs> LogReader<'l, V> {
                 Ok(Look::Nothing) => return Ok(None),
                 Ok(Look::Again) => {}
                 // A truncation that began meanwhile may be why.
-                Err(e) if self.log.readers.epoch() == epoch => return Err(e),
+                Err(e) if self.log.readers.epoch() == epoch && !self.starts_again() => return Err(e),
                 Err(_) => {}
             }
         }
@@ -174,10 +190,9 @@ impl<'l, V: Vfs> LogReader<'l, V> {
             Some(at) => at,
             None => {
                 let Some((first, _)) = self.log.bounds() else { return Ok(Look::Nothing) };
-                let start = Position::start_of(first);
-                if !self.stand(start) {
-                    return Ok(Look::Again);
-                }
+                let start = self.slot.start(&self.log.readers, self.epoch, first);
+                let Some(start) = start else { return Ok(Look::Again) };
+                self.at = Some(start);
                 start
             }
         };
@@ -214,11 +229,15 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         stands
     }
 
-    fn nothing(&self) -> Next<'_> {
-        match &self.log.mode {
-            Mode::Writing { tail, .. } if !tail.state().is_closed() => Next::NoNewData,
-            _ => Next::End,
+    /// Goes back to before the first segment, if that was removed before anything was read from it.
+    fn starts_again(&mut self) -> bool {
+        let is_gone = |at: Position| at.segment < self.log.readers.floor();
+        let again = self.from_start && self.last.is_none() && self.at.is_some_and(is_gone);
+        if again {
+            (self.at, self.ordinal, self.known, self.file) = (None, Some(0), None, None);
+            self.slot.step_back(Position::NIL);
         }
+        again
     }
 
     fn place(&self, at: Position) -> Result<Place> {
@@ -291,4 +310,29 @@ fn count_before<F: VfsFile>(file: &F, path: &str, at: Position, end: u64, buf: &
         return Err(Error::InvalidArgument(alloc::format!("no record starts at {at}")));
     }
     Ok(ordinal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::testfs::TestFs;
+    use crate::wal::LogOptions;
+
+    #[test]
+    fn a_record_appended_between_the_look_and_the_close_comes_before_the_end() {
+        let options = LogOptions { segment_bytes: 1024, ..LogOptions::default() };
+        let log = Log::open(TestFs::new(true), "log", options).unwrap();
+        log.append(b"one", 1).unwrap();
+        let mut reader = log.reader();
+        assert!(matches!(reader.next(), Ok(Next::Record(_))));
+        let (step, _) = reader
+            .step_or_end(|log| {
+                log.append(b"two", 2).unwrap();
+                log.close().unwrap();
+                !log.takes_records()
+            })
+            .unwrap();
+        assert_eq!(step.map(|step| step.log_index), Some(2));
+        assert_eq!(reader.next(), Ok(Next::End));
+    }
 }

@@ -5,7 +5,9 @@
 //! 1. A reader moves to a new place only under its slot's lock, and only if no truncation began since it looked
 //!    at the log ([`Slot::stand`]). So a truncation that begins first, and then looks at the slots, sees every
 //!    reader at its last place.
-//! 2. The epoch only grows. What a reader remembers of the log is good for one epoch.
+//! 2. No reader starts before the floor, and none enters unseen while it rises: both are under the lock of the list.
+//!    Who moves the floor holds the log's state, so it is never above the active segment.
+//! 3. The epoch only grows. What a reader remembers of the log is good for one epoch.
 
 use alloc::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ pub(crate) struct Readers {
 struct State {
     next_id: u64,
     slots: BTreeMap<u64, Arc<Mutex<Position>>>,
+    /// Segments before this one are gone, or go now.
+    floor: u32,
 }
 
 /// One reader's place. Leaves with [`Readers::leave`].
@@ -72,6 +76,33 @@ impl Readers {
         state.slots.values().map(|slot| slot.lock().segment).filter(|n| *n != 0).min()
     }
 
+    /// Segments before this one are gone, or go now.
+    pub fn floor(&self) -> u32 {
+        self.state.lock().floor
+    }
+
+    /// The segments before `floor` go now.
+    pub fn raise_floor(&self, floor: u32) {
+        let mut state = self.state.lock();
+        state.floor = state.floor.max(floor);
+    }
+
+    /// As [`Readers::raise_floor`], unless a reader stands before `floor`: then it gives false.
+    pub fn claim_below(&self, floor: u32) -> bool {
+        let mut state = self.state.lock();
+        let is_read = state.slots.values().any(|slot| (1..floor).contains(&slot.lock().segment));
+        if !is_read {
+            state.floor = state.floor.max(floor);
+        }
+        !is_read
+    }
+
+    /// Segment `first` is there again, or still.
+    pub fn lower_floor(&self, first: u32) {
+        let mut state = self.state.lock();
+        state.floor = state.floor.min(first);
+    }
+
     /// How many readers there are.
     pub fn count(&self) -> usize {
         self.state.lock().slots.len()
@@ -82,6 +113,13 @@ impl Slot {
     /// Moves the reader to a place that it was at before.
     pub fn step_back(&self, to: Position) {
         *self.at.lock() = to;
+    }
+
+    /// Stands at the start of a log whose first segment is `first`, as far as known, unless `epoch` is over.
+    pub fn start(&self, readers: &Readers, epoch: u64, first: u32) -> Option<Position> {
+        let state = readers.state.lock();
+        let start = Position::start_of(first.max(state.floor));
+        self.stand(readers, epoch, start).then_some(start)
     }
 
     /// Moves the reader, unless `epoch` is over: then it must look again.

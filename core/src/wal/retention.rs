@@ -4,7 +4,8 @@
 //! 1. Segments go oldest first and without a gap: numbers of a log are consecutive. So the first one that must stay
 //!    keeps all behind it.
 //! 2. The active segment stays, and never fewer than `min_segments` do.
-//! 3. No segment goes that a reader stands in, or stands before.
+//! 3. No segment goes that a reader stands in, or stands before. The last look at the readers and the decision are
+//!    one step: a reader that comes later starts behind.
 
 use alloc::vec::Vec;
 
@@ -91,13 +92,17 @@ impl<V: Vfs> Log<V> {
         self.queue.lock().iter().copied().collect()
     }
 
-    /// Marks, then removes queued segments, oldest first, as long as no reader stands there and `can_delete` agrees,
+    /// Seals what was rotated away, marks, then removes queued segments, oldest first, as long as no reader stands there and `can_delete` agrees,
     /// which is asked with no lock held. What stays is looked at again by the next step.
     ///
     /// # Errors
-    /// What the file system says; segments before the failure are gone.
+    /// What the file system says; segments before the failure are gone. A failed seal: the log is dead.
     pub fn clean_step(&self, now_unix_ms: u64, can_delete: &dyn Fn(u32) -> bool) -> Result<Cleaned> {
-        self.tail()?;
+        let tail = self.tail()?;
+        if self.options.retention.enabled && !tail.state().is_closed() {
+            // Only sealed segments go, and nobody else may ever seal them.
+            self.seal()?;
+        }
         self.mark_for_deletion(now_unix_ms);
         let mut cleaned = Cleaned::default();
         let queued = self.queued_for_deletion();
@@ -114,7 +119,15 @@ impl<V: Vfs> Log<V> {
             if !may_go || is_read() || !can_delete(*segment) {
                 break;
             }
-            cleaned.bytes += self.release_below(segment.saturating_add(1))?;
+            let floor = segment.saturating_add(1);
+            let is_claimed = {
+                let state = tail.state();
+                floor <= state.end().segment && self.readers.claim_below(floor)
+            };
+            if !is_claimed {
+                break;
+            }
+            cleaned.bytes += self.release_below(floor)?;
             self.queue.lock().remove(segment);
             cleaned.removed.push(*segment);
         }

@@ -514,6 +514,13 @@ pub(crate) fn write_index<V: Vfs>(fs: &V, config: &Config, number: u32) -> Resul
 
 /// Gives `path` the content `bytes`: temporary file, sync, rename. The name is not made durable.
 pub(crate) fn write_whole<V: Vfs>(fs: &V, path: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = write_temporary(fs, path, bytes)?;
+    fs.rename(&temporary, path).at("rename", path)
+}
+
+/// Makes a file of the content `bytes`, durable but for its name, to be renamed to `path`; gives its own path. After an
+/// error there is none that counts.
+pub(crate) fn write_temporary<V: Vfs>(fs: &V, path: &str, bytes: &[u8]) -> Result<String> {
     let temporary = alloc::format!("{path}.tmp");
     let file = match fs.create(&temporary) {
         Err(e) if e.kind == IoErrorKind::AlreadyExists => {
@@ -530,5 +537,5 @@ pub(crate) fn write_whole<V: Vfs>(fs: &V, path: &str, bytes: &[u8]) -> Result<()
         let _ = fs.unlink(&temporary);
         return Err(e);
     }
-    fs.rename(&temporary, path).at("rename", path)
+    Ok(temporary)
 }

@@ -30,7 +30,7 @@ use nokv_formats::walfs::{Found, SegmentHeader};
 use super::log::Log;
 use super::open::{fresh, open_surveyed};
 use super::survey::{SegmentInfo, Surveyed, list_segments, read_segment, survey_segment};
-use super::tail::{Config, Rotated, State, Tail, remove_segment, write_whole};
+use super::tail::{Config, Rotated, State, Tail, remove_segment, write_temporary};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Ordering;
 use crate::vfs::{IoErrorKind, Vfs, join};
@@ -128,6 +128,7 @@ impl<V: Vfs> Log<V> {
         self.announced.store(end.segment, Ordering::Release);
         // The segment of the cut is active again, and those behind it will be others.
         self.cleared_to.fetch_min(end.segment.saturating_sub(1), Ordering::AcqRel);
+        self.readers.lower_floor(end.segment);
         let mut committed = self.committed.lock();
         if *committed >= end {
             *committed = last_kept;
@@ -162,9 +163,11 @@ impl<V: Vfs> Tail<V> {
         let Some(truncation) = plan(&state)? else { return Ok(state.end()) };
         check(&self.fs, &self.config, &truncation)?;
         let mut next = self.next.lock();
-        decide(&self.fs, &self.config.dir, &truncation).inspect_err(|e| {
-            if !is_before_rename(e) {
-                state.kill(e)
+        decide(&self.fs, &self.config.dir, &truncation).map_err(|failed| match failed {
+            Undecided::Unchanged(e) => e,
+            Undecided::Unknown(e) => {
+                state.kill(&e);
+                e
             }
         })?;
         next.clear();
@@ -183,9 +186,12 @@ impl<V: Vfs> Tail<V> {
     }
 }
 
-/// A failure while the temporary file was made: the log is as it was.
-fn is_before_rename(e: &Error) -> bool {
-    matches!(e, Error::Io { file, .. } if file.ends_with(".tmp"))
+/// What a failure inside step b left.
+enum Undecided {
+    /// The temporary file was not made: the log is as it was.
+    Unchanged(Error),
+    /// The next open may find the truncation.
+    Unknown(Error),
 }
 
 /// Do records end where the log is to end? Changes nothing.
@@ -215,9 +221,11 @@ fn check<V: Vfs>(fs: &V, config: &Config, truncation: &Truncation) -> Result<()>
 }
 
 /// Step b.
-fn decide<V: Vfs>(fs: &V, dir: &str, truncation: &Truncation) -> Result<()> {
-    write_whole(fs, &join(dir, TRUNCATION_FILE_NAME), &truncation.to_bytes())?;
-    fs.sync_dir(dir).at("sync_dir", dir)
+fn decide<V: Vfs>(fs: &V, dir: &str, truncation: &Truncation) -> core::result::Result<(), Undecided> {
+    let path = join(dir, TRUNCATION_FILE_NAME);
+    let temporary = write_temporary(fs, &path, &truncation.to_bytes()).map_err(Undecided::Unchanged)?;
+    let named = fs.rename(&temporary, &path).at("rename", &path);
+    named.and_then(|()| fs.sync_dir(dir).at("sync_dir", dir)).map_err(Undecided::Unknown)
 }
 
 /// The truncation that a stop interrupted, if there is one.

@@ -120,6 +120,9 @@ struct Done {
 impl<B: Backend> Session<'_, B> {
     pub(super) fn workload(&mut self, dir: &Path, args: &WorkloadArgs) -> Result<()> {
         args.service.start_log()?;
+        // Hot keys are part of what a load shows; a file of options has its own word.
+        let shown = || crate::Options { hot_ring_enabled: true, ..crate::Options::new(dir) };
+        self.config.get_or_insert_with(shown);
         let store = self.open(dir, Access::Create)?;
         let server = self.serve(&store, &args.service)?;
         let start = Instant::now();

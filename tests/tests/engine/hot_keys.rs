@@ -13,6 +13,7 @@ use nokv_vfs_mem::MemFs;
 /// The window is two slots of a second.
 fn options(clock: &Arc<ManualClock>) -> Options {
     Options {
+        hot_ring_enabled: true,
         mem_table_bytes: 256 << 10,
         wal_segment_bytes: 256 << 10,
         value_log_gc_interval: Duration::ZERO,

@@ -29,6 +29,7 @@ fn options() -> Options {
         wal_auto_gc_interval: Duration::ZERO,
         compaction_value_alert_threshold: 0.5,
         compaction_value_weight: 0.0,
+        hot_ring_enabled: true,
         hot_ring_window_slots: 0,
         ..Options::new("db")
     }

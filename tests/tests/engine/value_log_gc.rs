@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nokv::{Db, Error, Options, Vfs};
-use nokv_core::engine::{GcStep, GcTick};
-use nokv_core::formats::{TableId, TableMeta};
-use nokv_core::manifest::{Edit, Manifest};
+use nokv::{Db, Error, Options, Version, Vfs, WriteBatch};
+use nokv_core::engine::{Contradiction, Engine, GcStep, GcTick, Member};
+use nokv_core::formats::KeyRef;
+use nokv_core::formats::vlog::record_len;
+use nokv_core::table::TableOptions;
 use nokv_core::vfs::{OpenMode, VfsFile};
+use nokv_index_skiplist::Skiplist;
+use nokv_tests::crash::drive::{environment, tiny};
 use nokv_vfs_mem::MemFs;
 
 const KEYS: u32 = 400;
@@ -135,57 +138,96 @@ fn a_manual_collection_is_refused_while_all_its_buckets_are_collected() {
     verify(&db);
 }
 
-/// States a number of live bytes of a segment that is not true, in the manifest of a closed database. Gives the segment.
-fn forge(fs: &MemFs, change: impl Fn(u64) -> u64) -> (u16, u32) {
-    let mut manifest = Manifest::open(fs.clone(), "db", false).unwrap().manifest;
-    manifest.begin_writes().unwrap();
-    let tables: Vec<(u8, bool, TableMeta)> =
-        manifest.state().tables().map(|(level, ingest, meta)| (level, ingest, (**meta).clone())).collect();
-    let worst = tables.iter().flat_map(|(_, _, meta)| &meta.props.live).min_by_key(|l| l.bytes).unwrap();
-    let id = (worst.bucket, worst.segment);
-    // The manifest takes no table back, nor a changed one: its file gets a new number.
-    let mut next = manifest.state().next_file_id;
-    let mut edits = Vec::new();
-    for (level, ingest, mut meta) in tables {
-        for live in meta.props.live.iter_mut().filter(|l| (l.bucket, l.segment) == id) {
-            live.bytes = change(live.bytes);
+/// An engine whose tables count values of 2001 bytes as `wrong` says. Segment 1 holds only such, all alive; most of
+/// what the later segments hold is dead.
+fn with_a_wrong_account(wrong: fn(usize, u32) -> u64) -> Arc<Engine<MemFs, Skiplist>> {
+    let mut options = tiny(());
+    options.table = TableOptions::new(wrong);
+    options.value_threshold_bytes = 1000;
+    options.value_log_buckets = 1;
+    options.gc.sample_size_ratio = 1.0;
+    options.gc.sample_from_head = true;
+    let engine = Engine::open(MemFs::new(), "db", options, environment()).unwrap();
+    for round in 0..4u8 {
+        for k in 0..40u32 {
+            let (k, len) = if round == 0 { (k, 2001) } else { (1000 + k, 2000) };
+            let mut batch = WriteBatch::new();
+            batch.put(nokv::CfId::DEFAULT, &k.to_be_bytes(), &vec![round; len]).unwrap();
+            let (batch, _guard) = engine.prepare(&batch).unwrap();
+            let mut member = Member { batch: &batch, disable_wal: false, outcome: None };
+            engine.log(core::slice::from_mut(&mut member));
+            engine.apply(&batch, &member.outcome.unwrap().unwrap());
         }
-        let path = |id| format!("db/tables/{}", nokv_core::engine::table_name(id));
-        let old = std::mem::replace(&mut meta.id, TableId(next));
-        next += 1;
-        fs.rename(&path(old), &path(meta.id)).unwrap();
-        edits.push(Edit::RemoveTable { id: old, level, ingest });
-        edits.push(Edit::AddTable { level, ingest, meta: Arc::new(meta) });
     }
-    edits.push(Edit::NextFileId { id: next });
-    manifest.append(&edits).unwrap();
-    id
+    engine.flush_all().unwrap();
+    while !engine.compact_range_step(nokv::CfId::DEFAULT, None, None).unwrap() {}
+    engine
 }
 
 #[test]
-fn a_segment_whose_account_is_contradicted_is_left_alone_and_health_says_so() {
-    let whole = Options { value_log_gc_sample_size_ratio: 1.0, ..options() };
-    for change in [|_: u64| 0, |live: u64| live + 2031] {
-        let fs = MemFs::new();
-        mostly_dead(&fs, whole.clone()).close().unwrap();
-        let (bucket, segment) = forge(&fs, change);
-        let db = Db::open_on(fs.clone(), whole.clone()).unwrap();
-        assert!(db.health().value_log_refusals.is_empty());
-        let report = db.run_value_log_gc(0.05).unwrap();
-        assert_eq!(report.refused, 1, "{report:?}");
-        assert!(report.segments > 2, "the others are collected: {report:?}");
-        let refusals = db.engine().gc_refusals();
-        assert_eq!((refusals[0].bucket, refusals[0].segment), (bucket, segment));
-        assert_ne!(refusals[0].expected_live, refusals[0].measured_live);
-        let health = db.health();
-        assert!(health.writable && health.value_log_refusals[0].contains("live by account"), "{health:?}");
-        assert_eq!(db.engine().gc_stats().gc_refused, 1);
-        // It is not tried again, and nothing is lost.
-        let _ = db.run_value_log_gc(0.05);
-        assert_eq!(db.engine().gc_stats().gc_refused, 1);
-        assert!(fs.contents(&format!("db/vlog/bucket-{bucket:03}/{segment:05}.vlog")).is_ok());
-        verify(&db);
+fn a_segment_whose_account_is_contradicted_is_left_alone_and_others_are_collected() {
+    let too_low = |key: usize, len: u32| if len == 2001 { 0 } else { record_len(key, len) };
+    let engine = with_a_wrong_account(too_low);
+    let mut collection = engine.gc_start(0.3).unwrap();
+    let report = loop {
+        match engine.gc_step(&mut collection).unwrap() {
+            GcStep::Done(report) => break report,
+            GcStep::Wait => engine.flush_all().unwrap(),
+            GcStep::Again => {}
+        }
+    };
+    assert!(report.refused >= 1 && report.segments >= 1, "{report:?}");
+    let refusals = engine.gc_refusals();
+    assert_eq!((refusals[0].bucket, refusals[0].segment, refusals[0].expected_live), (0, 1, 0));
+    assert_eq!(refusals[0].what, Contradiction::MoreLive);
+    assert_eq!(refusals[0].measured_live, refusals[0].bytes, "all of it lives");
+    assert!(refusals[0].to_string().contains("0 of"), "{}", refusals[0]);
+    assert_eq!(engine.gc_stats().gc_refused, report.refused);
+    // It is not tried again, and nothing is lost.
+    assert!(matches!(engine.gc_start(0.9), Err(Error::NothingToCollect)));
+    for k in 0..40u32 {
+        let key = k.to_be_bytes();
+        let hit = engine.get(KeyRef::new(nokv::CfId::DEFAULT, &key), Version::MAX).unwrap();
+        assert_eq!(hit.unwrap().value.to_vec(), vec![0; 2001], "{k}");
     }
+}
+
+#[test]
+fn a_segment_that_has_less_than_its_account_says_is_left_alone() {
+    let too_high = |key: usize, len: u32| record_len(key, len) + if len == 2001 { 1 } else { 0 };
+    let engine = with_a_wrong_account(too_high);
+    let _ = engine.gc_start(0.3).map(|gc| engine.gc_abandon(gc));
+    let refusals = engine.gc_refusals();
+    assert_eq!((refusals[0].bucket, refusals[0].segment), (0, 1));
+    assert!(refusals[0].expected_live > refusals[0].bytes && refusals[0].what == Contradiction::MoreDead);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_leaves_its_segment_alone_and_health_names_it() {
+    let fs = MemFs::new();
+    let sampled = Options { value_log_gc_sample_from_head: true, ..options() };
+    mostly_dead(&fs, sampled.clone()).close().unwrap();
+    // The last byte of the first live value: key 0 was written first in its bucket.
+    let key = KeyRef::new(nokv::CfId::DEFAULT, &[0; 4]);
+    let bucket = (nokv_core::formats::key::key_hash(key) % 4) as u16;
+    let path = format!("db/vlog/bucket-{bucket:03}/00001.vlog");
+    let bytes = fs.contents(&path).unwrap();
+    let at = (0..KEYS)
+        .filter(|k| k % 4 == 0)
+        .filter_map(|k| bytes.windows(2000).position(|w| w == &value(k, 0)[..]))
+        .max()
+        .expect("a live value");
+    fs.open(&path, OpenMode::ReadWrite).unwrap().write_at(&[9], at as u64 + 1999).unwrap();
+    let db = Db::open_on(fs.clone(), sampled).unwrap();
+    assert!(db.health().value_log_refusals.is_empty());
+    let report = db.run_value_log_gc(0.05).unwrap();
+    assert!(report.refused == 1 && report.segments > 2, "{report:?}");
+    let health = db.health();
+    let named = format!("segment 1 of bucket {bucket} is not collected");
+    assert!(health.writable && health.value_log_refusals[0].contains(&named), "{health:?}");
+    assert!(fs.contents(&path).is_ok());
+    let unreadable = (0..KEYS).filter(|k| db.get(&k.to_be_bytes()).is_err()).count();
+    assert_eq!(unreadable, 1, "nothing but that value is lost");
 }
 
 #[test]

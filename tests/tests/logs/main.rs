@@ -10,6 +10,7 @@ mod wal_tail;
 mod walfs_index;
 mod walfs_options;
 mod walfs_owner;
+mod walfs_races;
 mod walfs_retention;
 mod walfs_segment;
 mod walfs_truncate;

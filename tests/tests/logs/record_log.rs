@@ -462,6 +462,19 @@ fn a_full_disk_leaves_earlier_records_and_the_log_usable() {
     assert_eq!(ids(&log, 0), (1..=last + 2).collect::<Vec<_>>());
 }
 
+#[test]
+fn an_iterator_that_was_trimmed_away_stays_so_when_the_log_is_emptied() {
+    let log = open(&MemFs::new()).unwrap();
+    append(&log, 1..=8, QUARTER);
+    let mut iter = log.iter(1);
+    assert!(iter.next().unwrap().is_some());
+    log.trim(7).unwrap();
+    assert!(is_removed(iter.next(), 2));
+    log.truncate(1).unwrap();
+    assert_eq!(log.first_id(), None);
+    assert!(is_removed(iter.next(), 2));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<usize>),

@@ -54,7 +54,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let refused: Vec<SegmentId> = self.gc.lock().refused.keys().copied().collect();
         segments.retain(|s| {
             let id = (s.bucket, s.segment);
-            !gone.contains(&id) && !refused.contains(&id) && !(s.head && s.size <= SEGMENT_HEADER_BYTES)
+            let is_empty_head = s.head && s.size <= SEGMENT_HEADER_BYTES;
+            !gone.contains(&id) && !refused.contains(&id) && !is_empty_head
         });
         segments
             .iter()

@@ -1,3 +1,5 @@
+#![expect(clippy::type_complexity, reason = "tables of cases")]
+
 use alloc::vec;
 use alloc::vec::Vec;
 

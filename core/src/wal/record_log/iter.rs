@@ -139,6 +139,10 @@ impl<'l, V: Vfs> RecordIter<'l, V> {
         let Some((first, last)) = self.log.log.index_bounds() else { return Ok(None) };
         if self.next_id < first {
             if self.is_placed {
+                // It stays so, also when the log is empty later.
+                if let Some(slot) = self.log.shared.lock().slot(self.slot) {
+                    slot.is_lost = true;
+                }
                 return Err(Error::RemovedUnderIterator { id: self.next_id });
             }
             self.next_id = first;
@@ -156,11 +160,8 @@ impl<'l, V: Vfs> RecordIter<'l, V> {
             Some(place) => place.position,
             None => match log.position_for_index(self.next_id) {
                 Ok(position) => position,
-                // Cut between the two looks.
-                Err(Error::IndexNotYet { .. } | Error::IndexTruncated { .. }) => {
-                    return self.find_again(epoch);
-                }
-                Err(e) => return Err(e),
+                // Cut between the two looks, or while the files were looked at: any error may come of that.
+                Err(e) => return self.find_again(epoch, e),
             },
         };
         let segment_end = log.extent(position.segment).map_or(0, |info| info.end);
@@ -169,15 +170,11 @@ impl<'l, V: Vfs> RecordIter<'l, V> {
         Ok(Some(place))
     }
 
-    /// After a cut that was under way.
-    fn find_again(&mut self, epoch: u64) -> Result<Option<Place>> {
+    /// After a cut that was under way; `failed` stands if there was none.
+    fn find_again(&mut self, epoch: u64, failed: Error) -> Result<Option<Place>> {
         drop(self.log.cutting.lock());
         let now = self.look()?;
-        if now == epoch {
-            let text = alloc::format!("record {} has no place in its log", self.next_id);
-            return Err(Error::InvalidArgument(text));
-        }
-        self.find(now)
+        if now == epoch { Err(failed) } else { self.find(now) }
     }
 
     /// Moves behind the record at `place`, if nothing was cut since it was found; gives its id.

@@ -254,8 +254,9 @@ options! {
     background_bytes_per_second: u64 = 0, "";
 
     ["Hot keys"]
-    /// Count how often keys are read and written.
-    hot_ring_enabled: bool = true, "HotRingEnabled";
+    /// Count how often keys are read and written. Each read and write then costs a look at the clock and a count that
+    /// threads share.
+    hot_ring_enabled: bool = false, "HotRingEnabled";
     /// The rings have 2^bits hash buckets; 0 = the default, at most 24.
     hot_ring_bits: u8 = 12, "HotRingBits";
     /// Hottest keys that statistics list, and whose blocks are kept warm; 0 = the default.

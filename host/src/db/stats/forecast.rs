@@ -81,7 +81,7 @@ mod tests {
         for second in 5..40 {
             loads.rates(at(second, 4));
         }
-        assert_eq!(loads.rates(at(41, 20)).level0_tables, 1.0);
+        assert_eq!(loads.rates(at(40, 20)).level0_tables, 1.0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use nokv_vfs_mem::MemFs;
 
 use super::Case;
 use super::support::small;
+use super::writes::queued_behind;
 
 pub const CASES: &[Case] = &[
     ("hot_ring_enabled", enabled),
@@ -42,6 +43,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Counts of all time, unless a case says otherwise, also in the value log's own ring.
 fn base() -> Options {
     Options {
+        hot_ring_enabled: true,
         hot_ring_window_slots: 0,
         hot_ring_rotation_interval: Duration::ZERO,
         value_log_hot_ring_override: true,
@@ -233,20 +235,22 @@ fn write_limit() {
     assert_eq!([passed(7), passed(0)], [7, 50]);
 }
 
-/// What a hot writer's record limits are multiplied by, after so many writes of its key.
-fn scale_after(writes: usize, options: Options) -> u32 {
-    let small = Small::open(options);
-    (0..writes).for_each(|_| small.db.set(b"a", b"v").unwrap());
-    small.db.write_scale(b"a")
+/// The most batches in one log record when six more writers of a key that was written `before` times queue up.
+/// Records have room for two batches of a cold key.
+fn largest_record(before: u64, options: Options) -> u64 {
+    let o = Options { value_threshold_bytes: 0, write_batch_max_count: 2, ..options };
+    queued_behind(o, before, |_| [1]).record_batches_max as u64
 }
 
 fn burst_threshold() {
     let o = |hot_write_burst_threshold| Options {
         hot_write_burst_threshold,
-        hot_write_batch_multiplier: 4,
+        hot_write_batch_multiplier: 3,
         ..base()
     };
-    assert_eq!([scale_after(3, o(3)), scale_after(4, o(3)), scale_after(99, o(0))], [1, 4, 1]);
+    // Seven writes follow: of 12 none is the 20th, of 27 the last six are.
+    let largest = [largest_record(5, o(20)), largest_record(20, o(20)), largest_record(20, o(0))];
+    assert_eq!(largest, [2, 6, 2]);
 }
 
 fn batch_multiplier() {
@@ -255,7 +259,12 @@ fn batch_multiplier() {
         hot_write_batch_multiplier,
         ..base()
     };
-    assert_eq!([scale_after(9, o(0)), scale_after(9, o(1)), scale_after(9, o(8))], [1, 1, 8]);
+    let largest = |multiplier| largest_record(2, o(multiplier));
+    assert_eq!([largest(0), largest(1), largest(2), largest(3)], [2, 2, 4, 6]);
+    // By bytes: a record ends behind the batch that passes the mark.
+    let o = |multiplier| Options { value_threshold_bytes: 0, write_batch_max_bytes: 1500, ..o(multiplier) };
+    let largest = |multiplier| queued_behind(o(multiplier), 2, |_| [1]).record_batches_max;
+    assert_eq!([largest(1), largest(2)], [2, 3]);
 }
 
 fn hot_bucket_count() {
@@ -267,6 +276,17 @@ fn hot_bucket_count() {
     };
     assert_eq!(is_split(1), (true, true));
     assert!(!is_split(0).1, "nothing is counted where nothing is kept apart");
+    // Every key is hot from its first write on: only the hot buckets have files.
+    let used = |value_log_hot_bucket_count| {
+        let o = Options { value_log_hot_bucket_count, value_log_hot_key_threshold: 1, ..base() };
+        let small = Small::open(Options { value_log_bucket_count: 5, ..o });
+        (0..40u8).for_each(|k| small.write(&[k], 1));
+        let mut names: Vec<_> = small.fs.list("db/vlog").unwrap().into_iter().map(|e| e.name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(used(1), ["bucket-000"]);
+    assert_eq!(used(2), ["bucket-000", "bucket-001"]);
 }
 
 fn hot_key_threshold() {

@@ -108,12 +108,31 @@ fn bucket_count() {
 }
 
 fn gc_interval() {
-    let db = mostly_dead(Options { value_log_gc_interval: Duration::from_millis(1), ..values() });
-    let until = Instant::now() + Duration::from_secs(60);
+    // Zero: never. As much is dead here as below, and it stays so until somebody asks.
+    let never = mostly_dead(Options { value_log_gc_interval: Duration::ZERO, ..values() });
+    let db = mostly_dead(Options { value_log_gc_interval: Duration::from_millis(50), ..values() });
+    // Well below the default, half a minute.
+    let until = Instant::now() + Duration::from_secs(15);
     while db.engine().gc_stats().segments_removed == 0 {
         assert!(Instant::now() < until, "nothing is collected");
         std::thread::yield_now();
     }
+    // Looks come again and again: what dies later is collected too.
+    let before = db.engine().gc_stats().gc_runs;
+    for _ in 0..3 {
+        fill(&db, 400, 1000);
+    }
+    db.compact_range(nokv::CfId::DEFAULT, None, None).unwrap();
+    let until = Instant::now() + Duration::from_secs(15);
+    while db.engine().gc_stats().gc_runs == before {
+        assert!(Instant::now() < until, "only one look");
+        std::thread::yield_now();
+    }
+    never.wait_idle().unwrap();
+    let stats = never.engine().gc_stats();
+    assert_eq!((stats.gc_runs, stats.gc_scheduled, stats.segments_removed), (0, 0, 0));
+    let (tick, stats) = pass(&never);
+    assert!(matches!(tick, GcTick::Started(_)) && stats.segments_removed > 0, "{tick:?} {stats:?}");
 }
 
 fn gc_discard_ratio() {

@@ -58,13 +58,19 @@ fn max_batch_bytes() {
 
 /// Six writers queue up while a seventh is held up in the log; what the queue did.
 fn queued(options: Options) -> WriteSnapshot {
+    queued_behind(options, 0, |k| [k])
+}
+
+/// The same of writers of these keys, the first of which was written `before` times.
+pub(super) fn queued_behind(options: Options, before: u64, key: fn(u8) -> [u8; 1]) -> WriteSnapshot {
     let gate = Gate::new(&["store", "write_at"], "db/wal/");
     let db = Db::open_on(gate.fs.clone(), options).unwrap();
+    (0..before).for_each(|_| db.set(&key(0), &[0; 1000]).unwrap());
     gate.shut();
     std::thread::scope(|scope| {
         let set = |k: u8| {
             let db = &db;
-            scope.spawn(move || db.set(&[k], &[k; 1000]).unwrap());
+            scope.spawn(move || db.set(&key(k), &[key(k)[0]; 1000]).unwrap());
         };
         set(0);
         gate.wait_for_one();
@@ -75,10 +81,12 @@ fn queued(options: Options) -> WriteSnapshot {
         gate.open();
     });
     for k in 0..=6 {
-        assert_eq!(db.get(&[k]).unwrap().unwrap(), [k; 1000], "large ones are never refused");
+        let value = db.get(&key(k)).unwrap().unwrap();
+        assert_eq!(value, [key(k)[0]; 1000], "large ones are never refused");
     }
     let snapshot = db.write_snapshot();
-    assert_eq!((snapshot.batches, snapshot.entries, snapshot.queue_depth), (7, 7, 0));
+    let all = before + 7;
+    assert_eq!((snapshot.batches, snapshot.entries, snapshot.queue_depth), (all, all, 0));
     assert!(snapshot.waits >= 1 && snapshot.wait_ns > 0);
     snapshot
 }
