@@ -1,6 +1,7 @@
 //! Fills a snapshot: one function for each object of it.
 //!
-//! Who may call it: anyone, through [`Db::stats`]. It takes locks for moments only, and waits for no background step.
+//! Who may call it: anyone, through [`Db::stats`]. It waits for no background step and no sync;
+//! for a writer only while that makes a segment.
 
 use nokv_core::engine::{
     CompactionStats, EngineStats, FlushStages as Stages, IngestStats, LevelStats, StageValues, Stall,
