@@ -239,7 +239,7 @@ fn write_limit() {
 /// Records have room for two batches of a cold key.
 fn largest_record(before: u64, options: Options) -> u64 {
     let o = Options { value_threshold_bytes: 0, write_batch_max_count: 2, ..options };
-    queued_behind(o, before, |_| [1]).record_batches_max as u64
+    queued_behind(o, before, |_| [1]).record_batches_max
 }
 
 fn burst_threshold() {
