@@ -64,12 +64,16 @@ struct Running {
 
 impl Running {
     fn start(db: &str, more: &[&str]) -> Self {
+        Self::start_of(db, "4000", more)
+    }
+
+    fn start_of(db: &str, ops: &str, more: &[&str]) -> Self {
         let args = [
             "workload",
             "--workdir",
             db,
             "--ops",
-            "4000",
+            ops,
             "--keys",
             "500",
             "--json",
@@ -190,6 +194,78 @@ fn stats_of_a_running_process_have_every_name_with_the_numbers_of_its_workload()
     let screen = ok(&["stats", "--workdir", &db]);
     assert_fits(&screen);
     assert!(screen.contains("files only"), "{screen}");
+}
+
+/// Names of the reference below lists, maps and rings: they are there once there is a level, a family, a hot key, a
+/// head.
+fn reference_names_of_parts() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests/engine/stats_names/reference.txt");
+    let text = fs::read_to_string(path).expect("the list of names");
+    let is_of_part = |l: &&str| !l.starts_with('#') && (l.contains(['*', '[']) || l.contains("_ring."));
+    text.lines().filter(is_of_part).map(|l| l.trim_end_matches('?').to_owned()).collect()
+}
+
+/// What `path` names: `[]` is each element of a list, `*` each value of a map.
+fn each<'a>(value: &'a Json, path: &str) -> Vec<&'a Json> {
+    path.replace("[]", ".[]").split('.').fold(vec![value], |values, name| {
+        let below = |value: &'a Json| -> Vec<&'a Json> {
+            match name {
+                "[]" => value.as_array().into_iter().flatten().collect(),
+                "*" => value.as_object().into_iter().flat_map(|map| map.values()).collect(),
+                // A value without the name is found out by whoever counts.
+                _ => vec![value.get(name).unwrap_or(&Json::Null)],
+            }
+        };
+        values.into_iter().flat_map(below).collect()
+    })
+}
+
+#[test]
+fn stats_of_a_running_process_have_every_name_of_its_levels_families_hot_keys_rings_and_heads() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let db = dir.path().join("db").to_str().expect("text").to_owned();
+    let config = dir.path().join("options.toml");
+    // Small memtables for flushes and compactions, values for the value log, counts of all time.
+    let options = "mem_table_bytes = \"64KiB\"\nwal_segment_bytes = \"256KiB\"\nvalue_threshold_bytes = 500\n\
+                   level0_compaction_tables = 2\nhot_ring_enabled = true\nhot_ring_window_slots = 0\n";
+    fs::write(&config, options).expect("a writable file");
+    let more = ["--config", config.to_str().expect("text"), "--value-bytes", "1000"];
+    let running = Running::start_of(&db, "20000", &more);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let stats = loop {
+        let stats = json(&["stats", "--expvar", &running.addr, "--json"]);
+        if number(&stats, "compaction.runs") > 0 && number(&stats, "flush.completed") > 2 {
+            break stats;
+        }
+        assert!(std::time::Instant::now() < until, "nothing was flushed and compacted: {stats}");
+    };
+    let names = reference_names_of_parts();
+    assert!(names.len() > 50, "{} names", names.len());
+    for name in names {
+        let found = each(&stats, &name);
+        assert!(!found.is_empty(), "{name}: nothing has it");
+        assert!(found.iter().all(|value| !value.is_null()), "{name} is missing or null: {found:?}");
+    }
+    let sum = |path: &str| -> u64 { each(&stats, path).iter().filter_map(|value| value.as_u64()).sum() };
+    let written = running.count("writes") + running.count("deletes");
+    assert_eq!(sum("lsm.column_families.*.writes"), written);
+    assert_eq!(number(&stats, "lsm.column_families.default.reads"), running.count("reads"));
+    assert_eq!(each(&stats, "lsm.levels[].level"), [0, 1, 2, 3, 4, 5, 6]);
+    assert!(sum("lsm.levels[].tables") + sum("lsm.levels[].ingest_tables") > 0);
+    assert!(sum("lsm.levels[].value_bytes") + sum("lsm.levels[].ingest_value_bytes") > 500 * 1000);
+    assert!(sum("value_log.heads.*.Offset") > 0);
+    for kind in ["read", "write"] {
+        let counts = each(&stats, &format!("hot.{kind}_keys[].count"));
+        let counts: Vec<u64> = counts.into_iter().filter_map(Json::as_u64).collect();
+        assert!(counts.len() > 1 && counts.is_sorted_by(|a, b| a >= b) && counts[0] > 20, "{counts:?}");
+    }
+    assert!(
+        each(&stats, "hot.read_keys[].key")
+            .iter()
+            .all(|key| { key.as_str().is_some_and(|key| key.starts_with("workload-")) })
+    );
+    assert_eq!(number(&stats, "hot.write_ring.touches"), written);
+    running.end();
 }
 
 #[test]

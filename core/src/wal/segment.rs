@@ -215,7 +215,8 @@ pub(crate) fn make_dir<V: Vfs>(fs: &V, dir: &str) -> Result<()> {
     let parent = match dir.trim_end_matches('/').rsplit_once('/') {
         Some(("", _)) => "/",
         Some((parent, _)) => parent,
-        None => ".",
+        // Not ".", which a file system that is a map of paths has no name for.
+        None => "",
     };
     fs.sync_dir(parent).at("sync_dir", parent)
 }

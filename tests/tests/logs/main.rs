@@ -4,6 +4,7 @@
 mod batch_log_crash;
 mod journal;
 mod journal_kill;
+mod logs_foreign;
 mod record_log;
 mod wal_log;
 mod wal_tail;
