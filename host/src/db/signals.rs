@@ -3,7 +3,7 @@
 //! A waiter reads the epoch, looks at the engine, and sleeps only while the epoch is still the one it read; so an
 //! event between the look and the sleep is not missed.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use nokv_core::engine::ValueLogStep;
@@ -57,6 +57,13 @@ impl HostSignals {
     /// The number of the last event.
     pub(crate) fn epoch(&self) -> u64 {
         *self.epoch.lock()
+    }
+
+    /// The epoch, for a thread that waits for it to change; `None` once `stop` is set. Read in this order, or a stop
+    /// between the two looks would be slept through.
+    pub(crate) fn epoch_unless(&self, stop: &AtomicBool) -> Option<u64> {
+        let epoch = self.epoch();
+        (!stop.load(Ordering::Acquire)).then_some(epoch)
     }
 
     /// Something happened.
