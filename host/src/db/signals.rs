@@ -157,3 +157,32 @@ impl Signals for HostSignals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that looked at the stop first and at the epoch then would sleep through a stop between the two.
+    #[test]
+    fn a_stop_right_after_a_change_wakes_whoever_waits() {
+        let signals = HostSignals::new(0, false);
+        for round in 0..3000 {
+            let stop = AtomicBool::new(false);
+            let was_told = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    while let Some(epoch) = signals.epoch_unless(&stop) {
+                        if !signals.wait_change(epoch, Some(Instant::now() + Duration::from_secs(20))) {
+                            return false;
+                        }
+                    }
+                    true
+                });
+                signals.bump();
+                stop.store(true, Ordering::Release);
+                signals.bump();
+                waiting.join().unwrap()
+            });
+            assert!(was_told, "round {round}");
+        }
+    }
+}
