@@ -140,8 +140,7 @@ fn work_loop<V: Vfs, I: MemIndex>(
 ) {
     // A step that dies closes the database to writes: nobody would finish its work.
     let _guard = OnPanic { engine, signals };
-    while !stop.load(Ordering::Acquire) {
-        let epoch = signals.epoch();
+    while let Some(epoch) = signals.epoch_unless(stop) {
         let Some(work) = engine.next_work(small_only) else {
             *idle_at.lock() = Some(epoch);
             signals.wait_change(epoch, Some(Instant::now() + IDLE_LOOK));
@@ -212,8 +211,7 @@ fn gc_loop<V: Vfs, I: MemIndex>(
 ) {
     let _guard = OnPanic { engine, signals };
     let mut next = interval.map(|interval| Instant::now() + interval);
-    while !stop.load(Ordering::Acquire) {
-        let epoch = signals.epoch();
+    while let Some(epoch) = signals.epoch_unless(stop) {
         if let Some(work) = engine.next_collection() {
             if !run_step(engine, signals, work, listener) {
                 retry_later(signals, stop);
@@ -255,8 +253,7 @@ fn hot_loop<V: Vfs, I: MemIndex>(
 ) {
     let soon = interval.min(HOT_STEP_PAUSE);
     let (mut last, mut seen) = (Instant::now(), engine.view().id);
-    while !stop.load(Ordering::Acquire) {
-        let epoch = signals.epoch();
+    while let Some(epoch) = signals.epoch_unless(stop) {
         let next = last + if engine.view().id == seen { interval } else { soon };
         if Instant::now() < next {
             signals.wait_change(epoch, Some(next));

@@ -3,7 +3,7 @@
 //! A waiter reads the epoch, looks at the engine, and sleeps only while the epoch is still the one it read; so an
 //! event between the look and the sleep is not missed.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use nokv_core::engine::ValueLogStep;
@@ -57,6 +57,13 @@ impl HostSignals {
     /// The number of the last event.
     pub(crate) fn epoch(&self) -> u64 {
         *self.epoch.lock()
+    }
+
+    /// The epoch, for a thread that waits for it to change; `None` once `stop` is set. Read in this order, or a stop
+    /// between the two looks would be slept through.
+    pub(crate) fn epoch_unless(&self, stop: &AtomicBool) -> Option<u64> {
+        let epoch = self.epoch();
+        (!stop.load(Ordering::Acquire)).then_some(epoch)
     }
 
     /// Something happened.
@@ -147,6 +154,35 @@ impl Signals for HostSignals {
             ValueLogStep::Refused(refusal) => tracing::warn!("value log: {refusal}"),
             step if self.verbose => tracing::info!("value log: {step}"),
             step => tracing::debug!("value log: {step}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that looked at the stop first and at the epoch then would sleep through a stop between the two.
+    #[test]
+    fn a_stop_right_after_a_change_wakes_whoever_waits() {
+        let signals = HostSignals::new(0, false);
+        for round in 0..3000 {
+            let stop = AtomicBool::new(false);
+            let was_told = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    while let Some(epoch) = signals.epoch_unless(&stop) {
+                        if !signals.wait_change(epoch, Some(Instant::now() + Duration::from_secs(20))) {
+                            return false;
+                        }
+                    }
+                    true
+                });
+                signals.bump();
+                stop.store(true, Ordering::Release);
+                signals.bump();
+                waiting.join().unwrap()
+            });
+            assert!(was_told, "round {round}");
         }
     }
 }

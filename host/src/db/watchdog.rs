@@ -2,7 +2,7 @@
 //!
 //! Who may call it: `background`, once for an open database.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nokv_core::engine::Engine;
@@ -28,8 +28,7 @@ pub(crate) fn watchdog_loop<V: Vfs, I: MemIndex>(
     listener: Option<&dyn EventListener>,
 ) {
     let (mut next, mut warned) = (Instant::now() + interval, false);
-    while !stop.load(Ordering::Acquire) {
-        let epoch = signals.epoch();
+    while let Some(epoch) = signals.epoch_unless(stop) {
         if Instant::now() < next {
             signals.wait_change(epoch, Some(next));
             continue;
