@@ -93,7 +93,7 @@ fn tests() -> BTreeSet<String> {
         if let Some(cases) = text.split("CASES: &[Case] = &[").nth(1).and_then(|rest| rest.split("];").next())
         {
             // Pairs of an option's name and its case.
-            let names = cases.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
+            let names = cases.split("(\"").skip(1).filter_map(|rest| rest.split('"').next());
             tests.extend(names.map(|name| format!("{stem}::{name}")));
         }
         let mut is_test = false;
