@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use nokv::{Db, IterOptions, Options};
+use nokv::{CfId, Db, IterOptions, Options, WriteBatch, WriteOptions};
 use nokv_core::formats::vlog::record_len;
 
 const VALUE_BYTES: usize = 4 << 10;
@@ -91,16 +91,18 @@ fn shrink(setup: &Setup, dir: &Path) -> f64 {
     let db = Db::open(setup.options(dir)).unwrap();
     let models: Vec<Mutex<Model>> = (0..WRITERS).map(|_| Mutex::default()).collect();
     let next = AtomicU64::new(1);
-    let write = |n: u64| {
+    let put = |n: u64, sync: bool| {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        db.set(&key(n), &value(number)).unwrap();
+        let mut batch = WriteBatch::new();
+        batch.put(CfId::DEFAULT, &key(n), &value(number)).unwrap();
+        db.write(batch, &WriteOptions { sync: Some(sync), ..WriteOptions::default() }).unwrap();
         models[(n % WRITERS) as usize].lock().unwrap().insert(key(n), number);
     };
     // Each writer has keys of its own, so that the model knows which write is the last.
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let write = &write;
-            scope.spawn(move || (writer..keys).step_by(WRITERS as usize).for_each(write));
+            let put = &put;
+            scope.spawn(move || (writer..keys).step_by(WRITERS as usize).for_each(|n| put(n, false)));
         }
     });
     let started = Instant::now();
@@ -109,47 +111,40 @@ fn shrink(setup: &Setup, dir: &Path) -> f64 {
     // 70 % die, scattered; the others are overwritten now and then, all the time.
     let stays = |n: u64| n % 10 < 3;
     let stop = AtomicBool::new(false);
-    let at_end = std::thread::scope(|scope| {
-        let (db, models, stop, write) = (&db, &models, &stop, &write);
+    let live = keys.div_ceil(10) * 3 * record_len(key(0).len(), VALUE_BYTES as u32);
+    let ratio = || log_bytes(dir) as f64 / live as f64;
+    let deadline = started + Duration::from_secs(300);
+    std::thread::scope(|scope| {
         for writer in 0..WRITERS {
+            let (db, models, stop, put, ratio) = (&db, &models, &stop, &put, &ratio);
             scope.spawn(move || {
                 for n in (writer..keys).step_by(WRITERS as usize).filter(|n| !stays(*n)) {
                     db.del(&key(n)).unwrap();
                     models[writer as usize].lock().unwrap().remove(&key(n));
                 }
-                let mut turn = writer;
+                let (mut turn, mut shown) = (writer, Instant::now());
                 while !stop.load(Ordering::Relaxed) {
                     turn = (turn + WRITERS * 7919) % keys;
                     let n = turn - turn % WRITERS + writer;
                     if n < keys && stays(n) {
-                        write(n);
+                        // At the pace of the disk, not flat out: collection is what is measured.
+                        put(n, true);
                     }
-                    // Steady, not flat out: collection is what is measured.
-                    std::thread::sleep(Duration::from_millis(2));
+                    if writer != 0 {
+                        continue;
+                    }
+                    if shown.elapsed() >= Duration::from_secs(1) {
+                        shown = Instant::now();
+                        eprintln!("{:6.1} s {:.3} of live", started.elapsed().as_secs_f64(), ratio());
+                    }
+                    if ratio() < 1.29 || Instant::now() > deadline {
+                        stop.store(true, Ordering::Relaxed);
+                    }
                 }
             });
         }
-        let live = keys.div_ceil(10) * 3 * record_len(key(0).len(), VALUE_BYTES as u32);
-        let mut shown = Instant::now();
-        let deadline = Instant::now() + Duration::from_secs(300);
-        let ratio = loop {
-            let ratio = log_bytes(dir) as f64 / live as f64;
-            if shown.elapsed() >= Duration::from_secs(1) {
-                shown = Instant::now();
-                eprintln!(
-                    "{:6.1} s {:8.1} MiB {ratio:.3} of live",
-                    started.elapsed().as_secs_f64(),
-                    log_bytes(dir) as f64 / f64::from(1 << 20)
-                );
-            }
-            if ratio < 1.29 || Instant::now() > deadline {
-                break ratio;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        stop.store(true, Ordering::Relaxed);
-        ratio
     });
+    let at_end = ratio();
     eprintln!(
         "from {:.1} MiB to {:.3} of live after {:.1} s; {:?}",
         full as f64 / f64::from(1 << 20),

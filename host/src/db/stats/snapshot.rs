@@ -180,7 +180,7 @@ pub struct ValueLogGcSnapshot {
     pub head_updates: u64,
     /// Collections that run.
     pub gc_active: i64,
-    /// Collections that were started.
+    /// Collections that wait to be started.
     pub gc_scheduled: u64,
     /// Automatic rounds that ran fewer jobs for the sake of compactions.
     pub gc_throttled: u64,
