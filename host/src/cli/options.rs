@@ -167,6 +167,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(any(feature = "art", feature = "skiplist"))] // it opens a database
     fn the_toml_form_is_a_file_that_other_commands_take() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
@@ -181,6 +182,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(any(feature = "art", feature = "skiplist"))] // it opens a database
     fn options_from_the_file_have_an_effect() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
