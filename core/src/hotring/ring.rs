@@ -80,12 +80,12 @@ impl HotRing {
     }
 
     /// Counts a touch; gives the key's count with it, 0 if the key is not tracked.
-    #[inline]
+    #[inline(always)] // A call would store the key and registers, and the addition waits for all stores.
     pub fn touch(&self, key: KeyRef<'_>, now_ns: u64) -> u64 {
         self.touch_print(self.print(key), key, now_ns)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn touch_print(&self, print: Print, key: KeyRef<'_>, now_ns: u64) -> u64 {
         let tick = self.tick(now_ns);
         match self.enter(print, key, tick) {
@@ -350,7 +350,7 @@ impl HotRing {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hit(&self, at: At<'_>, key: KeyRef<'_>, tick: u32) -> u64 {
         if at.window().is_none() && !at.is_removed() {
             let touches = at.node().touches.fetch_add(1, Ordering::Relaxed) + 1;

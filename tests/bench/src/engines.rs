@@ -29,8 +29,9 @@ pub struct Nokv(nokv::Db);
 
 #[cfg(feature = "nokv")]
 impl Nokv {
-    pub fn open(dir: &Path, engine: nokv::MemTableEngine, cache_bytes: usize) -> Self {
+    pub fn open(dir: &Path, engine: nokv::MemTableEngine, hot_rings: bool, cache_bytes: usize) -> Self {
         let mut options = nokv::Options::new(dir);
+        options.hot_ring_enabled = hot_rings;
         options.mem_table_engine = engine;
         options.block_cache_bytes = cache_bytes;
         options.value_log_gc_interval = std::time::Duration::ZERO;

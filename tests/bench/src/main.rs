@@ -1,5 +1,5 @@
 //! Runs YCSB LOAD, A, B and C on each engine in turn, in one process, and prints thousands of operations a
-//! second. Only ratios within one run mean anything.
+//! second. Only ratios within one run mean anything. `--engines nokv-art,nokv-art-hot` shows what hot rings cost.
 //!
 //! `cargo run --release --features rocksdb -- --records 1000000 --ops 1000000 --repeats 3`
 
@@ -66,12 +66,12 @@ fn main() {
             let engine: Box<dyn Engine> = match name.as_str() {
                 "nothing" => Box::new(Nothing),
                 #[cfg(feature = "nokv")]
-                "nokv-skiplist" => {
-                    Box::new(engines::Nokv::open(&dir, nokv::MemTableEngine::Skiplist, config.cache_bytes))
-                }
-                #[cfg(feature = "nokv")]
-                "nokv-art" => {
-                    Box::new(engines::Nokv::open(&dir, nokv::MemTableEngine::Art, config.cache_bytes))
+                "nokv-skiplist" | "nokv-art" | "nokv-art-hot" => {
+                    let index = match name.as_str() {
+                        "nokv-skiplist" => nokv::MemTableEngine::Skiplist,
+                        _ => nokv::MemTableEngine::Art,
+                    };
+                    Box::new(engines::Nokv::open(&dir, index, name.ends_with("-hot"), config.cache_bytes))
                 }
                 #[cfg(feature = "rocksdb")]
                 "rocksdb" => Box::new(engines::Rocks::open(&dir, config.cache_bytes)),
