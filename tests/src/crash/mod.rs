@@ -17,6 +17,7 @@ use nokv_core::vfs::Capabilities;
 use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
 
 pub mod drive;
+pub mod suite;
 pub mod track;
 pub mod verify;
 pub mod workloads;
@@ -24,6 +25,8 @@ pub mod workloads;
 use drive::{DIR, Drive, environment};
 use track::{Mark, Track};
 use verify::{Origin, Question, Recovered};
+
+use crate::net::{Scale, text_of};
 
 /// Threads that check images.
 const CHECKERS: usize = 2;
@@ -59,7 +62,8 @@ enum Kind {
     Cut(CrashImage, u64),
 }
 
-const KINDS: [(&str, Kind); 7] = [
+/// The last ones are for full runs.
+const KINDS: [(&str, Kind); 12] = [
     ("kill", Kind::Kill),
     ("none", Kind::Cut(CrashImage::None, 0)),
     ("all", Kind::Cut(CrashImage::All, 1)),
@@ -67,7 +71,14 @@ const KINDS: [(&str, Kind); 7] = [
     ("one-only", Kind::Cut(CrashImage::OneOnly, 3)),
     ("random1", Kind::Cut(CrashImage::Random, 4)),
     ("random2", Kind::Cut(CrashImage::Random, 5)),
+    ("random3", Kind::Cut(CrashImage::Random, 6)),
+    ("random4", Kind::Cut(CrashImage::Random, 7)),
+    ("random5", Kind::Cut(CrashImage::Random, 8)),
+    ("one-not2", Kind::Cut(CrashImage::AllButOne, 9)),
+    ("one-only2", Kind::Cut(CrashImage::OneOnly, 10)),
 ];
+/// Of these in a slice.
+const SLICE_KINDS: usize = 7;
 
 fn mix(a: u64, b: u64) -> u64 {
     let mut z = a.wrapping_add(b.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -97,6 +108,7 @@ struct Job {
 /// Everything the checkers share.
 struct Checker<'a, I: MemIndex> {
     workload: &'a Workload<I>,
+    kinds: &'static [(&'static str, Kind)],
     track: Track,
     only: Option<String>,
     images: AtomicUsize,
@@ -124,10 +136,7 @@ impl<I: MemIndex> Checker<'_, I> {
         };
         self.images.fetch_add(1, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| question.verify(&job.fs)));
-        let result = result.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
-        });
+        let result = result.unwrap_or_else(|panic| Err(format!("panic: {}", text_of(panic))));
         match result {
             Ok(found) => {
                 let chosen = if depth == 1 { job.seed % 10 == 3 } else { job.seed % 4 == 1 };
@@ -179,11 +188,12 @@ impl<I: MemIndex> Checker<'_, I> {
         let hook = {
             let (jobs, fs, case, what) = (Arc::clone(&jobs), fs.clone(), job.case.clone(), job.what.clone());
             let (mode, base, replay) = (self.workload.mode, job.seed, self.only.is_some());
+            let kinds = self.kinds;
             move |call: u64, op: &str, path: &str| {
                 if !replay && !chosen.contains(&call) {
                     return;
                 }
-                for (n, (name, kind)) in KINDS.into_iter().enumerate() {
+                for (n, &(name, kind)) in kinds.iter().enumerate() {
                     let seed = mix(base, call * 16 + n as u64);
                     if !replay && kind != Kind::Kill && !seed.is_multiple_of(5) {
                         continue;
@@ -246,15 +256,17 @@ fn only() -> Option<(String, String)> {
 ///
 /// # Panics
 /// When a rule does not hold of an image.
-pub fn run<I: MemIndex>(workload: &Workload<I>) -> usize {
+pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
     let only = only();
     if only.as_ref().is_some_and(|(name, _)| name != workload.name) {
         return 0;
     }
+    let replay = only.is_some();
     let fs = MemFs::with_capabilities(workload.capabilities);
     let track = Track::new();
     let checker = Checker {
         workload,
+        kinds: if replay { &KINDS } else { scale.pick(&KINDS[..SLICE_KINDS], &KINDS) },
         track: track.clone(),
         only: only.map(|(_, case)| case).filter(|case| !case.is_empty()),
         images: AtomicUsize::new(0),
@@ -269,9 +281,10 @@ pub fn run<I: MemIndex>(workload: &Workload<I>) -> usize {
         }
         let hook = {
             let (fs, track, mode, seed) = (fs.clone(), track.clone(), workload.mode, seed());
+            let kinds = checker.kinds;
             move |call: u64, op: &str, path: &str| {
                 let mark = track.mark();
-                for (n, (name, kind)) in KINDS.into_iter().enumerate() {
+                for (n, &(name, kind)) in kinds.iter().enumerate() {
                     let seed = mix(seed, call * 16 + n as u64);
                     let job = Job {
                         fs: image(&fs, kind, mode, seed),
@@ -301,5 +314,5 @@ pub fn run<I: MemIndex>(workload: &Workload<I>) -> usize {
     let failures = checker.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(failures.is_empty(), "{failed} of {images} images break a rule:\n{}", failures.join("\n"));
     assert!(images >= IMAGES_MIN || checker.only.is_some(), "only {images} images");
-    images
+    images as u64
 }
