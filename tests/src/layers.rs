@@ -3,9 +3,35 @@
 use crate::net::Layer;
 
 /// In the order in which `net` runs them.
-pub const LAYERS: &[Layer] = &[Layer {
-    name: "crash",
-    fault: "power cut or kill before any call, also in recovery",
-    unit: "images",
-    run: crate::crash::suite::run_all,
-}];
+pub const LAYERS: &[Layer] = &[
+    Layer {
+        name: "crash",
+        fault: "power cut or kill before any call, also in recovery",
+        unit: "images",
+        run: crate::crash::suite::run_all,
+    },
+    Layer {
+        name: "faults",
+        fault: "any call fails, once or for good, in five ways",
+        unit: "calls",
+        run: crate::faults::calls::run_all,
+    },
+    Layer {
+        name: "syncs",
+        fault: "any sync fails, in three ways",
+        unit: "syncs",
+        run: crate::faults::syncs::run_all,
+    },
+    Layer {
+        name: "space",
+        fault: "the disk is full from any call on, then not",
+        unit: "moments",
+        run: crate::faults::space::run_all,
+    },
+    Layer {
+        name: "options",
+        fault: "one history under many option sets",
+        unit: "operations",
+        run: crate::model::metamorphic::run_all,
+    },
+];

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "skiplist")]
 pub mod crash;
+#[cfg(feature = "skiplist")]
+pub mod faults;
 pub mod foreign;
 pub mod laws;
 #[cfg(feature = "skiplist")]

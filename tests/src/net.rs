@@ -5,6 +5,8 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How much of a layer runs.
@@ -56,6 +58,47 @@ impl Layer {
         let cases = catch_unwind(AssertUnwindSafe(|| (self.run)(scale))).map_err(text_of);
         Outcome { layer: *self, cases, time: started.elapsed() }
     }
+}
+
+/// Runs every case, on all cores, up to the first that panics; gives their number. `NOKV_CASE=layer:name` runs that one
+/// alone.
+///
+/// # Panics
+/// When a case does, with what it said and the command that replays it.
+pub fn run_cases<T: Sync>(
+    layer: &str,
+    cases: &[T],
+    name: impl Fn(&T) -> String + Sync,
+    run: impl Fn(&T) + Sync,
+) -> u64 {
+    let only = std::env::var("NOKV_CASE").ok();
+    let wanted = |case: &&T| {
+        only.as_ref().is_none_or(|only| only.split_once(':') == Some((layer, name(case).as_str())))
+    };
+    let cases: Vec<&T> = cases.iter().filter(wanted).collect();
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Option<String>> = Mutex::new(None);
+    let worker = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(case))) {
+                next.store(cases.len(), Ordering::Relaxed);
+                let name = name(case);
+                let said = text_of(panic);
+                let text = format!(
+                    "{name}: {said}\n    NOKV_CASE='{layer}:{name}' cargo run --release -p nokv-tests --bin net {layer}"
+                );
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(cases.len());
+        (0..threads).for_each(|_| drop(scope.spawn(worker)));
+    });
+    if let Some(text) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        panic!("{text}");
+    }
+    cases.len() as u64
 }
 
 /// What a panic said.

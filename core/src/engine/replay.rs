@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
-use nokv_formats::walfs::{Position, parse_segment_file_name};
+use nokv_formats::walfs::Position;
 use nokv_formats::{Kind, Seq, ValuePtr};
 
 use crate::engine::open::list_or_empty;
@@ -19,7 +19,8 @@ use crate::vfs::{Vfs, join};
 use crate::vlog::ValueLog;
 use crate::wal::batch_log::SEGMENT_EXT;
 use crate::wal::{
-    BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, Tally, replay_read_only,
+    BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, Tally, is_own_file_name,
+    replay_read_only,
 };
 
 /// Memtables in the making, oldest first.
@@ -165,9 +166,7 @@ fn make_log<V: Vfs>(
     fs.create_dir_all(&table_dir).at("create directory", &table_dir)?;
     // Only what an unfinished run of this function, or a checkpoint's original, left: our own names.
     for entry in list_or_empty(fs, wal_dir)? {
-        let name = entry.name.strip_suffix(".tmp").unwrap_or(&entry.name);
-        let segment = name.strip_suffix(".idx").unwrap_or(name);
-        if entry.is_dir || parse_segment_file_name(segment, SEGMENT_EXT).is_none() {
+        if entry.is_dir || !is_own_file_name(&entry.name, SEGMENT_EXT) {
             continue;
         }
         let path = join(wal_dir, &entry.name);

@@ -155,6 +155,14 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
         [Some(_), None] => 1,
         _ => 0,
     };
+    // ORDER: the slot that stays is durable before the other one is touched: who wrote it may have died before its sync.
+    let stays = join(dir, SLOTS[1 - older]);
+    match fs.open(&stays, OpenMode::ReadWrite) {
+        Ok(file) => file.sync().at("sync", &stays)?,
+        Err(error) if error.kind == IoErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("open", &stays, error)),
+    }
+    sync_dir(fs, dir)?;
     for index in [older, 1 - older] {
         current.generation += 1;
         let path = join(dir, SLOTS[index]);

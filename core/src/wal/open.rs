@@ -8,7 +8,9 @@ use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use nokv_formats::walfs::{FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, SegmentHeader, segment_file_name};
+use nokv_formats::walfs::{
+    FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, SegmentHeader, parse_segment_file_name, segment_file_name,
+};
 
 use super::log::{LOCK_FILE_NAME, Log, Mode, OpenReport};
 use super::options::{LogOptions, OnDamage, check_marker};
@@ -77,6 +79,7 @@ impl<V: Vfs> Log<V> {
                 (segment, Some(damage), behind)
             }
         };
+        remove_temporaries(&fs, dir, &options.ext)?;
         // ORDER: a name that a stopped process had not made durable yet is, before anything depends on it.
         fs.sync_dir(dir).at("sync_dir", dir)?;
         if let Some(damage) = damage {
@@ -92,6 +95,23 @@ impl<V: Vfs> Log<V> {
         log.load_places()?;
         Ok(log)
     }
+}
+
+/// Is `name` that of a segment, its index file, or one of these that was still being made?
+pub(crate) fn is_own_file_name(name: &str, ext: &str) -> bool {
+    let name = name.strip_suffix(".tmp").unwrap_or(name);
+    parse_segment_file_name(name.strip_suffix(".idx").unwrap_or(name), ext).is_some()
+}
+
+/// Removes what a stop left of files that were being made. Whatever needs one makes it anew.
+pub(crate) fn remove_temporaries<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<()> {
+    for entry in fs.list(dir).at("list", dir)? {
+        if !entry.is_dir && entry.name.ends_with(".tmp") && is_own_file_name(&entry.name, ext) {
+            let path = join(dir, &entry.name);
+            fs.unlink(&path).at("unlink", &path)?;
+        }
+    }
+    Ok(())
 }
 
 fn survey<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<Surveyed>> {

@@ -94,6 +94,11 @@ pub(super) fn options(course: &mut Course, dir: &str, clock: &Arc<ManualClock>) 
     options.level_base_bytes = pick(course, &[1 << 10, 8 << 10, 64 << 10]);
     options.level_multiplier = pick(course, &[2, 3, 10]);
     options.num_compactors = pick(course, &[1, 2, 3]);
+    options.hot_ring_enabled = one_in(course, 3);
+    options.hot_ring_node_cap = pick(course, &[0, 16, 1000]);
+    options.ingest_shard_parallelism = pick(course, &[0, 1, 2]);
+    options.write_batch_max_count = pick(course, &[1, 16, 1024]);
+    options.sync_writes = one_in(course, 20);
     options
 }
 

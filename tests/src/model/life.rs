@@ -8,7 +8,7 @@ use super::run::Run;
 impl<V: Vfs, I: MemIndex> Run<V, I> {
     /// Opens the database under a new option set.
     pub(super) fn open(&mut self) {
-        let options = choices::options(&mut self.course, &self.dir, &self.clock);
+        let options = choices::options(&mut self.options_course, &self.dir, &self.clock);
         self.options_text = format!(
             "memtable {} x{} {:?} wal {} threshold {} vlog {} buckets {} gc {:?} block {} bloom {} {:?} table {} cache {} \
              files {} l0 {} base {} x{} compactors {}",
@@ -157,7 +157,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let seq = self.db().checkpoint(&target).expect("checkpoint");
         self.unlogged = false;
         assert_eq!(seq, self.model.seq());
-        let options = choices::options(&mut self.course, &target, &self.clock);
+        let options = choices::options(&mut self.options_course, &target, &self.clock);
         let index = (self.setup.index)(&options);
         let copy = Db::<V, I>::open_with(self.setup.fs.clone(), index, options).expect("open the copy");
         assert_eq!(copy.published_seq(), seq);

@@ -3,6 +3,7 @@
 //! - `history` is the model: all operations ever made, and reads from first principles.
 //! - `run` drives both; `writes`, `reads` and `life` hold the kinds of operations; `choices` draws keys, values
 //!   and option sets.
+//! - `metamorphic` runs one history under many option sets.
 //!
 //! A run is a sequence fixed by its seed. Background threads of the database work at moments of their own: answers
 //! must not depend on it. `NOKV_MODEL_SEED` and `NOKV_MODEL_OPS` override seed and length.
@@ -10,6 +11,7 @@
 mod choices;
 mod history;
 mod life;
+pub mod metamorphic;
 mod reads;
 mod run;
 mod seen;

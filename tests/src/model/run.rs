@@ -26,8 +26,10 @@ pub struct Setup<V, C> {
     pub index: fn(&Options) -> C,
     /// The file system as the death of the process leaves it, where it can say.
     pub kill: Option<fn(&V) -> V>,
-    /// Fixes the sequence.
+    /// Fixes the sequence of operations.
     pub seed: u64,
+    /// Fixes the options of each open.
+    pub option_set: u64,
     /// How many operations.
     pub ops: u64,
 }
@@ -43,6 +45,8 @@ pub(super) struct Run<V: Vfs, I: MemIndex> {
     pub(super) dir: String,
     pub(super) clock: Arc<ManualClock>,
     pub(super) course: Course,
+    /// For options alone: what is done does not depend on them.
+    pub(super) options_course: Course,
     pub(super) keys: Vec<Vec<u8>>,
     pub(super) model: History,
     /// `None` only while it is reopened.
@@ -59,11 +63,11 @@ pub(super) struct Run<V: Vfs, I: MemIndex> {
     pub(super) options_text: String,
 }
 
-/// Runs operations on a new database and on the model.
+/// Runs operations on a new database and on the model. Gives a number that all runs of the same operations share.
 ///
 /// # Panics
 /// When they differ; prints seed, operation number and the last operations.
-pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) {
+pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) -> u64 {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     setup.seed = number("NOKV_MODEL_SEED").unwrap_or(setup.seed);
     setup.ops = number("NOKV_MODEL_OPS").unwrap_or(setup.ops);
@@ -73,6 +77,7 @@ pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) {
         run.step();
     }
     run.finish();
+    run.course.next() ^ run.model.seq().0
 }
 
 impl<V: Vfs, I: MemIndex> Run<V, I> {
@@ -85,6 +90,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             dir: format!("{}/db", setup.dir),
             clock: Arc::new(ManualClock::new(1_000_000)),
             course: Course::new(setup.seed),
+            options_course: Course::new(setup.option_set ^ 0x6f70_7469_6f6e),
             keys: choices::key_space(),
             model,
             db: None,
@@ -151,7 +157,10 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
     }
 
     fn step(&mut self) {
-        match self.course.below(100_000) {
+        // A short run does at least as much to the database as a whole as a long one.
+        let rare = self.setup.ops < 50_000 && self.one_in(100);
+        let roll = if rare { 99_800 + self.course.below(200) } else { self.course.below(100_000) };
+        match roll {
             0..16_000 => self.set(),
             16_000..30_000 => self.set_versioned(),
             30_000..34_000 => self.set_expiring(),
@@ -229,8 +238,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let db = self.db.take().expect("it is open");
         self.seen.add(&db);
         db.close().expect("close");
-        println!("{}, seed {}: {:?}", self.setup.name, self.setup.seed, self.seen);
         if self.setup.ops >= 100_000 {
+            println!("{}, seed {}: {:?}", self.setup.name, self.setup.seed, self.seen);
             self.seen.check(self.setup.kill.is_some());
         }
     }

@@ -112,3 +112,15 @@ fn a_collected_segment_came_back_when_an_open_that_cut_did_not_sweep_it() {
     assert_eq!((len_of(&swept, "a"), len_of(&swept, "b")), (Some(5000), Some(5000)));
     assert_eq!(swept.open_report().swept_files, 1);
 }
+
+#[test]
+fn a_segment_that_a_recovery_was_copying_stayed_for_ever() {
+    let fs = MemFs::new();
+    open(&fs, DIR).close().unwrap();
+    for name in ["000000001.wal.tmp", "000000007.wal.tmp", "000000001.wal.idx.tmp", "notes.tmp"] {
+        fs.create(&format!("db/wal/{name}")).unwrap();
+    }
+    open(&fs, DIR).close().unwrap();
+    let left = fs.list("db/wal").unwrap().into_iter().map(|entry| entry.name);
+    assert_eq!(left.filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>(), ["notes.tmp"]);
+}

@@ -14,6 +14,7 @@ fn mem(name: &'static str, index: fn(&Options) -> MemTableEngine, seed: u64, ops
         index,
         kill: Some(MemFs::kill_clone),
         seed,
+        option_set: seed,
         ops,
     });
 }
@@ -21,7 +22,16 @@ fn mem(name: &'static str, index: fn(&Options) -> MemTableEngine, seed: u64, ops
 fn files(name: &'static str, index: fn(&Options) -> MemTableEngine, seed: u64, ops: u64) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().to_str().expect("text").to_owned();
-    run::<_, BuiltinIndex>(Setup { name, fs: StdFs::new(), dir: path, index, kill: None, seed, ops });
+    run::<_, BuiltinIndex>(Setup {
+        name,
+        fs: StdFs::new(),
+        dir: path,
+        index,
+        kill: None,
+        seed,
+        option_set: seed,
+        ops,
+    });
 }
 
 #[cfg(feature = "skiplist")]
@@ -51,4 +61,9 @@ fn skiplist_on_files() {
 #[test]
 fn radix_tree_on_files() {
     files("radix tree on files", |_| MemTableEngine::Art, 5, 120_000);
+}
+
+#[test]
+fn one_history_under_many_option_sets() {
+    nokv_tests::model::metamorphic::run_all(nokv_tests::net::Scale::Slice);
 }

@@ -29,7 +29,7 @@ fn foreign_file_system_and_index() {
     let kill = Some(MapFs::kill_clone as fn(&MapFs) -> MapFs);
     let (fs, dir) = (MapFs::new(), "m".to_owned());
     let name = "foreign file system and index";
-    run::<_, TreeIndex>(Setup { name, fs, dir, index: |_| (), kill, seed: 6, ops: 150_000 });
+    run::<_, TreeIndex>(Setup { name, fs, dir, index: |_| (), kill, seed: 6, option_set: 6, ops: 150_000 });
 }
 
 #[test]
@@ -44,6 +44,7 @@ fn foreign_file_system() {
         index,
         kill,
         seed: 7,
+        option_set: 7,
         ops: 100_000,
     });
 }
@@ -52,5 +53,14 @@ fn foreign_file_system() {
 fn foreign_index() {
     let kill = Some(MemFs::kill_clone as fn(&MemFs) -> MemFs);
     let (fs, dir) = (MemFs::new(), "m".to_owned());
-    run::<_, TreeIndex>(Setup { name: "foreign index", fs, dir, index: |_| (), kill, seed: 8, ops: 100_000 });
+    run::<_, TreeIndex>(Setup {
+        name: "foreign index",
+        fs,
+        dir,
+        index: |_| (),
+        kill,
+        seed: 8,
+        option_set: 8,
+        ops: 100_000,
+    });
 }

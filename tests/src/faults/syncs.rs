@@ -1,0 +1,108 @@
+//! The Nth sync fails in each of the ways that systems know. The process that saw it ends; the next one finds what the
+//! cache shows, or what a power cut left.
+
+use nokv_core::error::Error;
+use nokv_vfs_mem::{CrashImage, CrashMode, SyncFailure, SyncFault};
+
+use super::open;
+use super::told::{Fate, Told, content};
+use super::works::{WORKS, Work, op};
+use crate::crash::drive::write;
+use crate::net::{Scale, run_cases};
+
+struct Case {
+    work: &'static Work,
+    model: SyncFailure,
+    sticky: bool,
+    skip: u64,
+}
+
+fn fail(case: &Case) {
+    let (fs, mut told) = case.work.disk();
+    let fault = SyncFault { path: String::new(), skip: case.skip, sticky: case.sticky, model: case.model };
+    fs.set_sync_fault(Some(fault));
+    if let Ok(engine) = open(&fs, case.work)
+        && let Some(engine) = case.work.run(&fs, engine, &mut told)
+        && told.error.is_some()
+    {
+        assert!(engine.failure().is_some(), "{told}");
+        assert!(matches!(write(&engine, &[op(0)], true), Err(Error::ReadOnly(_))), "{told}");
+        assert!(engine.sync().is_err(), "a sync was tried again; {told}");
+    }
+    fs.set_sync_fault(None);
+    // Writes that were not synced may be anywhere: their bytes were given up. Nothing that was is lost.
+    let images = [CrashImage::None, CrashImage::All, CrashImage::Random];
+    for (n, image) in images.into_iter().enumerate() {
+        let image = fs.crash_clone(case.skip * 3 + n as u64, CrashMode::Posix, image);
+        let engine = open(&image, case.work).unwrap_or_else(|e| panic!("power cut {n}: {e}; {told}"));
+        let found = content(&engine).unwrap_or_else(|e| panic!("power cut {n}: {e}; {told}"));
+        assert!(told.allows(&found), "power cut {n}; {told}");
+    }
+    again(case, &fs, told);
+}
+
+/// The next process reads what the cache shows, as if it were durable; what it makes durable is.
+fn again(case: &Case, fs: &nokv_vfs_mem::MemFs, mut told: Told) {
+    let engine = open(fs, case.work).unwrap_or_else(|e| panic!("again: {e}; {told}"));
+    let found = content(&engine).unwrap_or_else(|e| panic!("again: {e}; {told}"));
+    assert!(told.allows(&found), "again; {told}");
+    write(&engine, &[op(7)], true).unwrap_or_else(|e| panic!("again: {e}; {told}"));
+    engine.sync().unwrap_or_else(|e| panic!("again: {e}; {told}"));
+    let mut now = found;
+    told = Told::default();
+    for (key, value) in &mut now {
+        told.writes.push((crate::crash::track::Op::Put(0, key.clone(), value.clone()), Fate::Logged));
+    }
+    told.writes.push((op(7), Fate::Logged));
+    told.synced = told.writes.len();
+    drop(engine);
+    for (n, image) in [CrashImage::None, CrashImage::Random].into_iter().enumerate() {
+        let image = fs.crash_clone(case.skip * 5 + n as u64, CrashMode::Posix, image);
+        let engine = open(&image, case.work).unwrap_or_else(|e| panic!("power cut {n} after it: {e}"));
+        let found = content(&engine).unwrap_or_else(|e| panic!("power cut {n} after it: {e}"));
+        assert!(told.allows(&found), "power cut {n} after it: what was read and synced is lost");
+    }
+}
+
+/// Runs all; gives the number of cases.
+///
+/// # Panics
+/// When a promise does not hold.
+pub fn run_all(scale: Scale) -> u64 {
+    let models = [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted];
+    let mut cases = Vec::new();
+    for (w, work) in WORKS.iter().enumerate() {
+        for (m, model) in models.into_iter().enumerate() {
+            for sticky in [false, true] {
+                let step = scale.pick(11, 1);
+                let first = scale.pick((w + m * 2 + usize::from(sticky)) as u64 % step, 0);
+                let syncs = (first..syncs_of(work)).step_by(step as usize);
+                cases.extend(syncs.map(|skip| Case { work, model, sticky, skip }));
+            }
+        }
+    }
+    let name = |case: &Case| {
+        let often = if case.sticky { "sticky" } else { "once" };
+        format!("{}/{:?}/{often}/{}", case.work.name, case.model, case.skip)
+    };
+    run_cases("syncs", &cases, name, fail)
+}
+
+/// Syncs of files, directories and maps that the work makes.
+fn syncs_of(work: &Work) -> u64 {
+    let (fs, mut told) = work.disk();
+    let syncs = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = std::sync::Arc::clone(&syncs);
+    fs.set_call_hook(Box::new(move |_, op, _| {
+        if matches!(op, "sync" | "sync_dir" | "flush") {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }));
+    let engine = open(&fs, work).expect("nothing fails");
+    let engine = work.run(&fs, engine, &mut told).expect("nothing fails");
+    engine.close().expect("nothing fails");
+    fs.clear_call_hook();
+    let syncs = syncs.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(syncs > 10, "{syncs}");
+    syncs
+}
