@@ -194,7 +194,7 @@ impl Error {
     }
 
     /// May the same call succeed when tried again later?
-    pub const fn may_retry(&self) -> bool {
+    pub fn may_retry(&self) -> bool {
         matches!(
             self,
             Self::Conflict
@@ -205,9 +205,11 @@ impl Error {
         ) || self.is_no_space()
     }
 
-    /// Is it a full disk? Such a failure is clean: nothing was half done.
-    pub const fn is_no_space(&self) -> bool {
-        matches!(self, Self::Io { source: IoError { kind: crate::vfs::IoErrorKind::NoSpace, .. }, .. })
+    /// Is it a full disk? Such a failure is clean: nothing was half done. A sync that found no space is not: it is a
+    /// failed sync.
+    pub fn is_no_space(&self) -> bool {
+        let Self::Io { op, source, .. } = self else { return false };
+        source.kind == crate::vfs::IoErrorKind::NoSpace && !op.starts_with("sync") && *op != "flush"
     }
 
     /// Is it damage of stored bytes?

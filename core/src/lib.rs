@@ -22,6 +22,7 @@ pub mod limits;
 pub mod manifest;
 pub mod memtable;
 pub mod read;
+mod rewrite;
 pub mod sync;
 pub mod table;
 pub mod vfs;

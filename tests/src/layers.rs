@@ -29,6 +29,12 @@ pub const LAYERS: &[Layer] = &[
         run: crate::faults::space::run_all,
     },
     Layer {
+        name: "damage",
+        fault: "any bit, sector or file is damaged",
+        unit: "damages",
+        run: crate::damage::run_all,
+    },
+    Layer {
         name: "options",
         fault: "one history under many option sets",
         unit: "operations",

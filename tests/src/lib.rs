@@ -2,6 +2,7 @@
 
 #[cfg(feature = "skiplist")]
 pub mod crash;
+pub mod damage;
 #[cfg(feature = "skiplist")]
 pub mod faults;
 pub mod foreign;

@@ -123,14 +123,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             ..ValueLogOptions::default()
         };
         let vlog = ValueLog::open(fs.clone(), dir, vlog_options, options.read_only, &state, report.clean)?;
-        if !options.read_only && !report.clean {
-            // ORDER: values that the last process left in the kernel's cache, before recovery makes the log
-            // records durable that name them.
-            vlog.sync()?;
-        }
         let mut replay = Replay::<I> {
             options: &options,
             flushed: state.flushed_seq,
+            next_family: state.next_family(),
+            manifest: manifest.path(),
             before: state.last_seq.max(state.flushed_seq),
             last: state.last_seq.max(state.flushed_seq),
             done: Vec::new(),

@@ -1,12 +1,13 @@
 //! The log at an open: replay into memtables, and where the prefix ends.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use nokv_formats::batch::Ops;
 use nokv_formats::envelope::SECTION_BATCH;
 use nokv_formats::manifest::Edit;
-use nokv_formats::walfs::Position;
-use nokv_formats::{Kind, Seq, ValuePtr};
+use nokv_formats::walfs::{Position, parse_segment_file_name};
+use nokv_formats::{CfId, Kind, Seq, ValuePtr};
 
 use crate::engine::open::list_or_empty;
 use crate::engine::{EngineOptions, OpenReport, TABLE_DIR, WAL_DIR};
@@ -27,6 +28,10 @@ use crate::wal::{
 pub(super) struct Replay<'o, I: MemIndex> {
     pub(super) options: &'o EngineOptions<I::Config>,
     pub(super) flushed: Seq,
+    /// The first number that no family has had.
+    pub(super) next_family: CfId,
+    /// Path of the manifest.
+    pub(super) manifest: String,
     /// Seq before the first record.
     pub(super) before: Seq,
     pub(super) last: Seq,
@@ -53,6 +58,10 @@ impl<I: MemIndex> Replay<'_, I> {
             has_ops = true;
             for op in Ops::new(section.bytes) {
                 let op = op.map_err(|m| Error::malformed(file, record.start.offset, m))?;
+                if op.key.cf >= self.next_family {
+                    let what = "the family of a log record: the end of the manifest is lost";
+                    return Err(Error::corrupt(&self.manifest, 0, what));
+                }
                 // What tables hold already is not replayed.
                 if seq > self.flushed {
                     self.memtable(record.start.segment, seq).apply(&op, seq);
@@ -102,9 +111,11 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     let wal_dir = join(dir, WAL_DIR);
     let config = BatchLogConfig { segment_bytes: options.wal_segment_bytes / 8 * 8, db_id: state.db_id };
     if state.wal_floor == 0 {
+        refuse_unknown_log(fs, &wal_dir, config, &replay.manifest)?;
         if options.read_only {
             return Ok(None);
         }
+        vlog.sync()?;
         return make_log(fs, dir, &wal_dir, config, manifest).map(Some);
     }
     let mut from = RecoverFrom {
@@ -116,7 +127,8 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         if options.read_only {
             return replay_read_only(fs, &wal_dir, config, from, visit).map(|report| (None, report));
         }
-        let (batch_log, report) = BatchLog::recover(fs, &wal_dir, config, from, visit)?;
+        // ORDER: values that the last process left in the kernel's cache, before the records that name them.
+        let (batch_log, report) = BatchLog::recover(fs, &wal_dir, config, from, visit, &mut || vlog.sync())?;
         Ok((Some(batch_log), report))
     };
     let mut value_lost = false;
@@ -150,6 +162,23 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
         }
     }
     Ok(batch_log)
+}
+
+/// A manifest that knows no log beside one with batches has lost its end: nothing of that log may be removed.
+fn refuse_unknown_log<V: Vfs>(fs: &V, wal_dir: &str, config: BatchLogConfig, manifest: &str) -> Result<()> {
+    let number_of = |name: &str| parse_segment_file_name(name, SEGMENT_EXT);
+    let entries = list_or_empty(fs, wal_dir)?;
+    let Some(first) = entries.iter().filter_map(|entry| number_of(&entry.name)).min() else { return Ok(()) };
+    let from = RecoverFrom { floor_segment: first, clean_end: None, end_before: None };
+    let found = replay_read_only(fs, wal_dir, config, from, &mut |_| Ok(()))?;
+    if found.batches == 0 {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        manifest,
+        0,
+        "where the log starts, though there is one: the end of the manifest is lost",
+    ))
 }
 
 /// A database whose log was never made: no write was ever acknowledged.
@@ -215,7 +244,7 @@ fn is_resolvable<V: Vfs>(record: &BatchLogRecord<'_>, flushed: Seq, vlog: &Value
                 && let Ok(ptr) = ValuePtr::decode(op.value)
             {
                 match vlog.read(&ptr, op.key, op.version) {
-                    Ok(_) => {}
+                    Ok(_) => vlog.found_in_log(&ptr),
                     // Also when the segment's file is gone: its name was not durable.
                     Err(Error::Corrupt { .. }) => return Ok(false),
                     Err(error) => return Err(error),

@@ -88,8 +88,8 @@ pub struct ValueLog<V: Vfs> {
     retired: Mutex<BTreeMap<(u16, u32), u64>>,
     readers: Mutex<Readers<V>>,
     buffers: Mutex<heapless::Vec<Vec<u8>, SPARE_BUFFERS>>,
-    /// Segments of the process before that it may not have synced.
-    pub(super) not_settled: Mutex<Vec<(u16, u32)>>,
+    /// Segments of the process before that it may not have synced, and from where on they are written again first.
+    pub(super) not_settled: Mutex<BTreeMap<(u16, u32), u64>>,
     pub(super) dead: AtomicBool,
     /// Segments started since they were last asked for, and whether there are any.
     rotations: Mutex<Vec<Rotation>>,
@@ -138,10 +138,10 @@ impl<V: Vfs> ValueLog<V> {
         let mut retired = BTreeMap::new();
         let found = list_segments(&fs, dir)?;
         check_named(dir, state, &found)?;
-        let mut not_settled = Vec::new();
+        let mut not_settled = BTreeMap::new();
         for (bucket, segment, size) in found {
             if !clean && !state.vlog_segments.get(&(bucket, segment)).is_some_and(|s| s.sealed) {
-                not_settled.push((bucket, segment));
+                not_settled.insert((bucket, segment), u64::MAX);
             }
             match buckets.get_mut(usize::from(bucket)) {
                 Some(state) => {
@@ -176,6 +176,14 @@ impl<V: Vfs> ValueLog<V> {
             head_updates: AtomicU64::new(0),
             sync_turn: Mutex::new(()),
         })
+    }
+
+    /// A record of the log that no table holds yet names this value: that it can be read does not say that it is
+    /// durable.
+    pub fn found_in_log(&self, ptr: &ValuePtr) {
+        if let Some(from) = self.not_settled.lock().get_mut(&(ptr.bucket, ptr.segment)) {
+            *from = ptr.offset.min(*from);
+        }
     }
 
     /// The bucket that takes the values of `key`.
@@ -458,7 +466,7 @@ impl<V: Vfs> ValueLog<V> {
             settled: true,
         }));
         let not_settled = self.not_settled.lock();
-        all.iter_mut().for_each(|s| s.settled &= !not_settled.contains(&(s.bucket, s.segment)));
+        all.iter_mut().for_each(|s| s.settled &= !not_settled.contains_key(&(s.bucket, s.segment)));
         all.sort_unstable();
         all
     }

@@ -8,6 +8,7 @@ use super::bucket::{Bucket, Segment};
 use super::files::{bucket_dir, root_dir, segment_path};
 use super::log::ValueLog;
 use crate::error::{Error, IoContext, Result};
+use crate::rewrite::write_again;
 use crate::sync::{Arc, Ordering};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile};
 
@@ -29,10 +30,13 @@ impl<V: Vfs> ValueLog<V> {
 
     fn sync_all(&self) -> Result<()> {
         let mut new_names = Vec::new();
-        for (bucket, segment) in core::mem::take(&mut *self.not_settled.lock()) {
+        for ((bucket, segment), from) in core::mem::take(&mut *self.not_settled.lock()) {
             let path = segment_path(&self.dir, bucket, segment);
             match self.fs.open(&path, OpenMode::ReadWrite) {
-                Ok(file) => file.sync().at("sync", &path)?,
+                Ok(file) => {
+                    write_again(&file, &path, from, u64::MAX)?;
+                    file.sync().at("sync", &path)?;
+                }
                 // Collected since.
                 Err(error) if error.kind == IoErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("open", path, error)),

@@ -198,6 +198,11 @@ impl<V: Vfs> Segment<V> {
         *self.header.lock()
     }
 
+    /// Writes `from..to` again: it may only look durable.
+    pub fn write_again(&self, from: u64, to: u64) -> Result<()> {
+        crate::rewrite::write_again(&self.file, &self.path, from, to)
+    }
+
     /// Zeros everything from `from` to the end of the file that is not zero, and makes that durable.
     pub fn zero_from(&self, from: u64) -> Result<()> {
         zero_file(&self.file, &self.path, from, self.capacity)

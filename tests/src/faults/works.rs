@@ -73,7 +73,7 @@ fn lazy() -> EngineOptions<()> {
 
 /// Other sizes than those of the first open.
 fn changed() -> EngineOptions<()> {
-    EngineOptions { wal_segment_bytes: 128 << 10, value_threshold_bytes: 500, ..tiny(()) }
+    EngineOptions { wal_segment_bytes: 512 << 10, value_threshold_bytes: 500, ..tiny(()) }
 }
 
 const MIXED: Work = Work {

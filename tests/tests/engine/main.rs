@@ -4,8 +4,8 @@
 mod concurrent;
 mod crash;
 mod crash_found;
+mod damage;
 mod fault;
-mod format_damage;
 mod golden;
 mod handle;
 mod hot_keys;

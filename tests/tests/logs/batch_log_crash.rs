@@ -44,13 +44,20 @@ fn append(batch_log: &BatchLog<impl Vfs>, i: u64) -> Result<Position, Error> {
 
 fn recover(fs: &MemFs, from: RecoverFrom) -> Result<(BatchLog<MemFs>, RecoveryReport, Vec<u64>), Error> {
     let mut seen = vec![];
-    let (batch_log, report) = BatchLog::recover(fs, "wal", CONFIG, from, &mut |record| {
-        let sections: Vec<_> = record.sections().map(|s| s.unwrap()).collect();
-        assert_eq!(sections.len(), 1);
-        assert_eq!(sections[0].bytes, body(record.first_seq.0), "batch {}", record.first_seq.0);
-        seen.push(record.first_seq.0);
-        Ok(())
-    })?;
+    let (batch_log, report) = BatchLog::recover(
+        fs,
+        "wal",
+        CONFIG,
+        from,
+        &mut |record| {
+            let sections: Vec<_> = record.sections().map(|s| s.unwrap()).collect();
+            assert_eq!(sections.len(), 1);
+            assert_eq!(sections[0].bytes, body(record.first_seq.0), "batch {}", record.first_seq.0);
+            seen.push(record.first_seq.0);
+            Ok(())
+        },
+        &mut || Ok(()),
+    )?;
     Ok((batch_log, report, seen))
 }
 

@@ -11,7 +11,8 @@
 //! crash after                                        the next recovery finds
 //! a. segments behind the cut zeroed, last first      a shorter tail behind the same cut; the mark is no higher
 //! b. ... and their names removed                     the same, without gaps: each removal is durable
-//! c. the rest of the last segment zeroed, synced     the chain and zeros
+//! c. the rest of the last segment zeroed, what the
+//!    mark does not cover written again, synced       the chain and zeros
 //! d. earlier open segments synced                    the same
 //! e. ... and sealed, oldest first                    the same; their write offsets are true
 //! f. the last header's write offset stored           the same
@@ -20,6 +21,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use nokv_formats::Seq;
 use nokv_formats::envelope::Envelope;
@@ -430,10 +432,11 @@ pub fn replay_read_only<V: Vfs>(
 
 impl<V: Vfs> BatchLog<V> {
     /// Opens the batch log in `dir`: delivers every complete batch in order to `visit`, removes a torn tail, and takes
-    /// batches behind it. See the module for the order of writes.
+    /// batches behind it. See the module for the order of writes. `before_writing` is called once, when every batch was
+    /// delivered and nothing was changed yet: what batches refer to becomes durable there.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for rot, before anything was changed; what `visit` returns; what the file system says.
+    /// [`Error::Corrupt`] for rot, before anything was changed; what the callbacks return; what the file system says.
     /// After an error batches may have been delivered: drop what was made of them.
     pub fn recover(
         fs: &V,
@@ -441,9 +444,11 @@ impl<V: Vfs> BatchLog<V> {
         config: BatchLogConfig,
         from: RecoverFrom,
         visit: &mut dyn FnMut(BatchLogRecord<'_>) -> Result<()>,
+        before_writing: &mut dyn FnMut() -> Result<()>,
     ) -> Result<(Self, RecoveryReport)> {
         config.check()?;
         let (walk, mut segments, stale, _) = walk(fs, dir, config, from, visit)?;
+        before_writing()?;
         let tail_config = config.tail_config(dir);
         remove_temporaries(fs, dir, SEGMENT_EXT)?;
         // ORDER: a name that the stopped process had not made durable yet is, before anything depends on it.
@@ -465,7 +470,7 @@ impl<V: Vfs> BatchLog<V> {
         }
         let record_no = walk.good_next.or(walk.expected).unwrap_or(1);
         let mut settled: VecDeque<SegmentInfo> = stale.iter().map(stale_info).collect();
-        let active = settle(fs, &tail_config, segments, record_no, &mut settled)?;
+        let active = settle(fs, &tail_config, segments, record_no, walk.mark, &mut settled)?;
         let tail = Tail::new(fs.clone(), tail_config, active, settled);
         {
             let mut state = tail.state();
@@ -484,6 +489,7 @@ fn settle<V: Vfs>(
     config: &Config,
     segments: Vec<Surveyed>,
     record_no: u64,
+    mark: Position,
     settled: &mut VecDeque<SegmentInfo>,
 ) -> Result<Rotated<V>> {
     let mut open = Vec::new();
@@ -507,6 +513,12 @@ fn settle<V: Vfs>(
             SegmentHeader { flags: FLAG_ACTIVE, ..header },
         )?;
         segment.zero_from(s.end)?;
+        let durable = match mark.segment.cmp(&s.number) {
+            Ordering::Less => 0,
+            Ordering::Equal => mark.offset.min(s.end),
+            Ordering::Greater => s.end,
+        };
+        segment.write_again(durable, s.end)?;
         segment.sync_all(s.end)?;
         open.push((s, Some(segment)));
     }
