@@ -125,6 +125,10 @@ impl FileNode {
             at += len;
         }
         self.current.copy_in(bytes, offset);
+        if end > self.durable.len() {
+            // Bytes that are written behind the durable end bring the length along.
+            self.lens_lost = false;
+        }
         if end > self.current.len() {
             self.note_len(end);
         }

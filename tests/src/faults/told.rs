@@ -35,6 +35,10 @@ pub(super) struct Told {
     pub(super) synced: usize,
     /// The first error, with the step it came in.
     pub(super) error: Option<(usize, Error)>,
+    /// The step in which it was last closed and opened again.
+    pub(super) reopened: Option<usize>,
+    /// No process comes after the one that met an error.
+    pub(super) ends_with_error: bool,
 }
 
 impl Told {

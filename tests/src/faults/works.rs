@@ -175,11 +175,15 @@ impl Work {
             }
             let then = (self.then)(i);
             if let Then::Reopen = then {
+                told.reopened = Some(i);
                 match engine.close() {
                     Ok(()) => told.flushed(),
                     Err(error) => drop(told.error.get_or_insert((i, error))),
                 }
                 drop(engine);
+                if told.ends_with_error && told.error.is_some() {
+                    return None;
+                }
                 engine = match open(fs, self) {
                     Ok(engine) => engine,
                     Err(error) => {

@@ -347,6 +347,10 @@ fn walk<V: Vfs>(
     let (mut bytes, mut segments, mut cut_bytes) = (Vec::new(), Vec::new(), 0u64);
     let mut last_number = None;
     for found in live {
+        if found.file_bytes < HEADER_BYTES as u64 {
+            // A segment gets its name when it is whole, and no crash makes it shorter than its header.
+            return Err(Error::corrupt(&found.path, found.file_bytes, "a segment header of 64 bytes"));
+        }
         read_segment(fs, &found.path, &mut bytes)?;
         let header = SegmentHeader::decode(&bytes);
         if last_number.is_some_and(|n: u32| n.checked_add(1) != Some(found.number)) {
