@@ -52,6 +52,16 @@ impl Told {
         }
     }
 
+    /// An open after an error found this, and made it durable.
+    ///
+    /// # Panics
+    /// When it may not be so.
+    pub(super) fn starts_again(&mut self, found: Content) {
+        assert!(self.allows(&found), "opened again: no prefix, or synced writes are lost; {self}");
+        self.writes = found.into_iter().map(|(key, value)| (Op::Put(0, key, value), Fate::Logged)).collect();
+        self.synced = self.writes.len();
+    }
+
     /// What the open database must show.
     pub(super) fn acknowledged(&self) -> Content {
         let mut content = Content::new();

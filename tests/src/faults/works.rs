@@ -6,7 +6,7 @@ use nokv_core::formats::CfId;
 use nokv_core::vfs::{Capabilities, Vfs};
 use nokv_vfs_mem::MemFs;
 
-use super::told::{Fate, Told};
+use super::told::{Fate, Told, content};
 use super::{Db, open};
 use crate::crash::USUAL;
 use crate::crash::drive::{tiny, write};
@@ -191,6 +191,12 @@ impl Work {
                         return None;
                     }
                 };
+                if told.error.is_some() {
+                    match content(&engine) {
+                        Ok(found) => told.starts_again(found),
+                        Err(_) => return Some(engine),
+                    }
+                }
                 continue;
             }
             match result.and_then(|_| follow(&engine, then, i, told)) {
