@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nokv::core::vfs::{OpenMode, Vfs, VfsFile, join};
-use nokv::{Db, Error};
+use nokv::{Db, Error, Options};
 use nokv_vfs_mem::MemFs;
 
 use crate::net::{Scale, run_cases};
@@ -64,7 +64,8 @@ impl Image {
     /// The process died: some records of the log are known to be durable, six are not.
     fn killed() -> Self {
         let fs = MemFs::new();
-        let db = Db::open_on(fs.clone(), options(DIR)).expect("open");
+        let lazy = Options { manifest_sync: false, ..options(DIR) };
+        let db = Db::open_on(fs.clone(), lazy).expect("open");
         let mut content = fill(&db, true).expect("fill");
         db.sync().expect("sync");
         // Says how far the log is durable.

@@ -79,6 +79,28 @@ pub fn write<V: Vfs, I: MemIndex>(engine: &Engine<V, I>, ops: &[Op], logged: boo
     }
 }
 
+/// The options of the open with this number: others than before, each time.
+fn changed<C>(options: EngineOptions<C>, opens: u32) -> EngineOptions<C> {
+    match opens % 3 {
+        0 => options,
+        1 => EngineOptions {
+            wal_segment_bytes: 512 << 10,
+            value_threshold_bytes: 1500,
+            value_log_buckets: 1,
+            compression: Compression::Lz4,
+            manifest_sync: !options.manifest_sync,
+            ..options
+        },
+        _ => EngineOptions {
+            memtable_bytes: 96 << 10,
+            value_threshold_bytes: 5000,
+            value_log_segment_bytes: 128 << 10,
+            table_bytes: 16 << 10,
+            ..options
+        },
+    }
+}
+
 /// An engine under a workload. Every call panics on an error: no workload here meets one.
 pub struct Drive<V: Vfs, I: MemIndex> {
     fs: V,
@@ -87,19 +109,22 @@ pub struct Drive<V: Vfs, I: MemIndex> {
     engine: Option<Arc<Engine<V, I>>>,
     /// For values.
     counter: u64,
+    opens: u32,
 }
 
 impl<V: Vfs, I: MemIndex> Drive<V, I> {
     /// Opens the database.
     pub fn new(fs: V, options: EngineOptions<I::Config>, track: Track) -> Self {
-        let mut drive = Self { fs, options, track, engine: None, counter: 0 };
+        let mut drive = Self { fs, options, track, engine: None, counter: 0, opens: 0 };
         drive.open();
         drive.track.update(|mark| mark.created = true);
         drive
     }
 
     fn open(&mut self) {
-        let engine = Engine::open(self.fs.clone(), DIR, self.options.clone(), environment())
+        let options = changed(self.options.clone(), self.opens);
+        self.opens += 1;
+        let engine = Engine::open(self.fs.clone(), DIR, options, environment())
             .unwrap_or_else(|e| panic!("the workload's own open: {e}"));
         // What recovery delivered is durable; steps without a log record may be gone.
         self.track.cut(engine.published().0, engine.flushed_seq().0);

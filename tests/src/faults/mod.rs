@@ -42,11 +42,16 @@ fn reopens(fs: &MemFs, work: &Work, told: &Told) {
         let engine = open(&image, work).unwrap_or_else(|e| panic!("{name}: {e}; {told}"));
         let found = content(&engine).unwrap_or_else(|e| panic!("{name}: {e}; {told}"));
         assert!(told.allows(&found), "{name}: no prefix, or synced writes are lost; {told}");
+        check(&engine, name, told);
         write(&engine, &[op(1)], true).unwrap_or_else(|e| panic!("{name}: {e}; {told}"));
         engine.close().unwrap_or_else(|e| panic!("{name}: {e}; {told}"));
         drop(engine);
         let engine = open(&image, work).unwrap_or_else(|e| panic!("{name}, again: {e}; {told}"));
-        let report = engine.check(&mut |_| {}).unwrap_or_else(|e| panic!("{name}, again: {e}; {told}"));
-        assert!(report.is_clean(), "{name}: {:?}", report.problems);
+        check(&engine, name, told);
     }
+}
+
+fn check(engine: &Db<MemFs>, name: &str, told: &Told) {
+    let report = engine.check(&mut |_| {}).unwrap_or_else(|e| panic!("{name}: {e}; {told}"));
+    assert!(report.is_clean(), "{name}: {:?}; {told}", report.problems);
 }

@@ -39,6 +39,8 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             "published seq after opening: {:?}",
             db.open_report()
         );
+        let report = db.check_all().expect("check_all");
+        assert!(report.is_clean(), "after opening: {report:#?}");
         self.db = Some(db);
         self.unlogged = false;
     }
