@@ -14,7 +14,7 @@ use super::dice::{Dice, mix};
 use super::image::{Image, place};
 use super::model::{Model, Resolved};
 use super::process::Process;
-use super::record::{Reach, Record, STEPS_MAX};
+use super::record::Record;
 use super::script::Shape;
 use super::verify::{Question, Verdict, keep};
 use crate::net::text_of;
@@ -234,35 +234,13 @@ impl Campaign<'_> {
     /// The files as they are now, with what they must hold.
     fn image(&mut self, record: &Record, what: &str) -> Verdict<Job> {
         let started = Instant::now();
-        self.follow(record)?;
+        self.done.steps += self.model.follow(record, &self.first).map_err(|e| format!("the record: {e}"))?;
         let image = Image::take(&self.dir()).map_err(|e| format!("taking an image: {e}"))?;
         self.done.images += 1;
         self.done.bytes += image.bytes();
         let n = self.generation * 100_000 + self.done.images;
         self.done.taking += started.elapsed();
         Ok(Job { image, model: self.model.clone(), n, what: format!("{what}, seed {}", self.plan.seed) })
-    }
-
-    /// Reads what the child has done since the last look.
-    fn follow(&mut self, record: &Record) -> Verdict<()> {
-        let bad = |e: std::io::Error| format!("the record: {e}");
-        self.model.created |= record.is_open().map_err(bad)?;
-        for thread in 0..self.model.shape.threads {
-            let (index, first) = (thread as usize, self.first[thread as usize]);
-            let from = self.model.threads[index].acked + 1;
-            let (seqs, reach) = record.since(thread, first, from).map_err(bad)?;
-            seqs.iter().zip(from..).for_each(|(seq, n)| self.model.apply(thread, n, *seq));
-            assert!(reach.acked + 1 - first < STEPS_MAX, "the record is full");
-            self.done.steps += seqs.len() as u64;
-            self.model.threads[index] = reach;
-        }
-        let thread = self.model.shape.threads;
-        let first = self.first[thread as usize];
-        let (_, Reach { pending, .. }) = record.since(thread, first, first).map_err(bad)?;
-        let (low, high) = self.model.unlogged;
-        let flushed = record.flushed().map_err(bad)?;
-        self.model.unlogged = (low.max(flushed), high.max(pending));
-        Ok(())
     }
 
     /// Checks what the kill left: in place, or on a copy, and then the next process recovers the same files.

@@ -111,7 +111,8 @@ fn or_exit(run: impl FnOnce()) {
     }
 }
 
-fn is_full(error: &Error) -> bool {
+/// Is this a full disk?
+pub fn is_full(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind == IoErrorKind::NoSpace)
 }
 

@@ -33,8 +33,8 @@ pub fn child_main() -> Option<ExitCode> {
             Orders::from_args(rest).iter().for_each(work);
             ExitCode::SUCCESS
         }
-        Some(("full", [dir, seed])) => {
-            full::supervise(&PathBuf::from(dir), seed.parse().unwrap_or(1));
+        Some(("full", [mount, work, seed])) => {
+            full::supervise(&PathBuf::from(mount), &PathBuf::from(work), seed.parse().unwrap_or(1));
             ExitCode::SUCCESS
         }
         Some(("verify", [dir])) => match verify::verify_kept(&PathBuf::from(dir)) {
@@ -117,5 +117,5 @@ pub fn images(scale: Scale) -> u64 {
 /// # Panics
 /// When something acknowledged is gone, or anything else does not hold.
 pub fn tmpfs_full(scale: Scale) -> u64 {
-    full::run(scale.pick(2, 20))
+    full::run(seed(), scale.pick(2, 20))
 }

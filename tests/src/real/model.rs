@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::record::Reach;
+use super::record::{Reach, Record, STEPS_MAX};
 use super::script::{Key, Op, Shape, Step, UNLOGGED_KEYS, ValueId, key, private};
 
 /// The newest write of a key: its place in the order, and the value unless it is a delete.
@@ -68,6 +68,34 @@ impl Model {
             Op::Delete(at) => write(at.clone(), None),
             Op::DeleteRange(cf, kind, range) => range.clone().for_each(|n| write(key(*cf, *kind, n), None)),
         }
+    }
+
+    /// Reads what a process has done since the last look. Its first steps were `first`, the unlogged one last. Gives the
+    /// number of steps that were acknowledged since.
+    ///
+    /// # Errors
+    /// What reading the record gives.
+    ///
+    /// # Panics
+    /// When the record is full.
+    pub fn follow(&mut self, record: &Record, first: &[u64]) -> std::io::Result<u64> {
+        self.created |= record.is_open()?;
+        let mut steps = 0;
+        for thread in 0..self.shape.threads {
+            let (index, first) = (thread as usize, first[thread as usize]);
+            let from = self.threads[index].acked + 1;
+            let (seqs, reach) = record.since(thread, first, from)?;
+            seqs.iter().zip(from..).for_each(|(seq, n)| self.apply(thread, n, *seq));
+            assert!(reach.acked + 1 - first < STEPS_MAX, "the record is full");
+            steps += seqs.len() as u64;
+            self.threads[index] = reach;
+        }
+        let thread = self.shape.threads;
+        let first = first[thread as usize];
+        let (_, Reach { pending, .. }) = record.since(thread, first, first)?;
+        let (low, high) = self.unlogged;
+        self.unlogged = (low.max(record.flushed()?), high.max(pending));
+        Ok(steps)
     }
 
     /// Takes over what a database turned out to hold: the next process goes on from there.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
@@ -109,38 +110,19 @@ impl Process {
         }
     }
 
-    /// Waits until it ends by itself, successfully.
+    /// Waits until it kills itself with `SIGKILL`.
     ///
     /// # Errors
-    /// It did not.
-    pub fn finish(&mut self) -> Result<(), String> {
-        match self.wait(WaitOptions::empty()) {
-            Some(status) if status.exit_status() == Some(0) => Ok(()),
-            Some(status) => Err(self.end_of(status)),
-            None => Err("nothing to wait for".to_owned()),
-        }
-    }
-
-    /// Waits until it is killed with `SIGKILL`.
-    ///
-    /// # Errors
-    /// It ended otherwise.
-    pub fn wait_killed(&mut self) -> Result<(), String> {
-        match self.wait(WaitOptions::empty()) {
-            Some(status) if status.terminating_signal() == Some(Signal::KILL.as_raw()) => Ok(()),
-            Some(status) => Err(self.end_of(status)),
-            None => Err("nothing to wait for".to_owned()),
-        }
-    }
-
-    /// Has it ended?
-    ///
-    /// # Errors
-    /// It has: how.
-    pub fn check_alive(&mut self) -> Result<(), String> {
-        match self.wait(WaitOptions::NOHANG) {
-            None => Ok(()),
-            Some(status) => Err(self.end_of(status)),
+    /// It ended otherwise, or went on for longer than `patience`.
+    pub fn wait_killed(&mut self, patience: Duration) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            match self.wait(WaitOptions::NOHANG) {
+                Some(status) if status.terminating_signal() == Some(Signal::KILL.as_raw()) => return Ok(()),
+                Some(status) => return Err(self.end_of(status)),
+                None if started.elapsed() > patience => return Err("the process hangs".to_owned()),
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
         }
     }
 }

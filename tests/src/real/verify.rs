@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nokv::{CfId, Db, IterOptions, StdFs, Version, WriteBatch, WriteOptions};
 
+use super::child::is_full;
 use super::dice::{Dice, mix};
 use super::model::{Model, Resolved};
 use super::options::{file_system, options};
@@ -131,6 +132,19 @@ impl Question<'_> {
             self.strangers(&fs, &db)?;
         }
         Ok(resolved)
+    }
+
+    /// Opens while the disk is full: that works, or it is told that the disk is full and changes nothing.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub fn verify_on_full_disk(&self) -> Verdict<()> {
+        let mut dice = Dice::new(mix(self.seed(), self.n));
+        match self.open(self.n * 2 + 1) {
+            Ok((_, db)) => self.judge(&db, &content_of(&db, &mut dice)?).map(drop),
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(format!("open on a full disk: {error}")),
+        }
     }
 
     fn strangers(&self, fs: &StdFs, db: &Db) -> Verdict<()> {
