@@ -8,13 +8,13 @@
 //! | c. manifest edit {log floor 1} | an empty database |
 //! | any database: d. the torn tail of the log zeroed and removed | a shorter torn tail, the same prefix |
 //! | e. manifest rewritten, or CURRENT without its clean mark | an unclean stop with nothing lost |
-//! | f. unnamed tables and removed value-log segments unlinked | fewer of them |
+//! | f. unnamed tables, removed value-log segments and unfinished log segments unlinked | fewer of them |
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::names::parse_table as parse_table_name;
-use nokv_formats::walfs::Position;
+use nokv_formats::walfs::{Position, parse_segment_file_name};
 use nokv_formats::{Seq, TableId, TableMeta};
 
 use crate::clock::Clock;
@@ -23,7 +23,9 @@ use crate::engine::compaction::table_name;
 use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
 use crate::engine::stats_compaction::CompactionCounters;
-use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats, watchdog};
+use crate::engine::{
+    Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, WAL_DIR, stats, watchdog,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
@@ -35,6 +37,7 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
+use crate::wal::batch_log::SEGMENT_EXT;
 use crate::wal::{Cut, Tally};
 use crate::write::publish::Publisher;
 
@@ -159,7 +162,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
             }
             if !cut_any {
-                report.swept_files += sweep_value_log(&state, &vlog)?;
+                report.swept_files += sweep_value_log(&state, &vlog)? + sweep_unfinished_log(&fs, dir)?;
                 if let Some(batch_log) = &batch_log {
                     batch_log.release_below(state.wal_floor)?;
                 }
@@ -344,6 +347,21 @@ fn sweep_value_log<V: Vfs>(state: &ManifestState, vlog: &ValueLog<V>) -> Result<
         let below_head = state.vlog_heads.get(&s.bucket).is_some_and(|head| s.segment <= *head);
         if below_head && !state.vlog_segments.contains_key(&(s.bucket, s.segment)) {
             vlog.remove_segment(s.bucket, s.segment)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// Removes log segments that a stop left unfinished: they have no name of their own yet.
+fn sweep_unfinished_log<V: Vfs>(fs: &V, dir: &str) -> Result<u64> {
+    let wal_dir = join(dir, WAL_DIR);
+    let mut swept = 0;
+    for entry in list_or_empty(fs, &wal_dir)? {
+        let Some(name) = entry.name.strip_suffix(".tmp") else { continue };
+        if !entry.is_dir && parse_segment_file_name(name, SEGMENT_EXT).is_some() {
+            let path = join(&wal_dir, &entry.name);
+            fs.unlink(&path).at("unlink", &path)?;
             swept += 1;
         }
     }

@@ -174,7 +174,7 @@ fn moves_keep_order(old: &View<'_>, new: &View<'_>, _: &Install) -> Result<(), S
     };
     // Level 0 and ingest sets are read by seq. Tables of a sorted level have no key in common, although their ranges
     // touch where one ends with a range delete that ends where the other starts.
-    let has_order = |depth: u16| depth <= 1 || depth % 2 == 0;
+    let has_order = |depth: u16| depth <= 1 || depth.is_multiple_of(2);
     for source in new.sources() {
         let meta = Meta::meta(*source.table);
         let now = depth(source.level, source.ingest);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nokv::core::vfs::IoErrorKind;
@@ -67,10 +68,40 @@ struct Work<'a> {
     full: &'a Full,
 }
 
-/// Threads that wait for space.
+/// Threads that wait for space: how many, and in which round.
 #[derive(Default)]
-struct Full {
-    waiting: AtomicU64,
+struct Full(Mutex<(u64, u64)>);
+
+impl Full {
+    fn locked(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next round.
+    fn wait(&self) {
+        let round = {
+            let mut state = self.locked();
+            state.0 += 1;
+            state.1
+        };
+        while self.locked().1 == round {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    /// Lets all go on.
+    fn next_round(&self) {
+        let mut state = self.locked();
+        *state = (0, state.1 + 1);
+    }
+
+    /// Waits until so many threads wait in a round that starts now.
+    fn wait_for(&self, threads: u64) {
+        self.next_round();
+        while self.locked().0 < threads {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Runs a workload until it is killed.
@@ -130,7 +161,7 @@ impl Work<'_> {
             let seq = loop {
                 match self.step(&step) {
                     Ok(seq) => break seq,
-                    Err(error) if is_full(&error) && !self.orders.ballast.is_empty() => self.wait_for_space(),
+                    Err(error) if is_full(&error) && !self.orders.ballast.is_empty() => self.full.wait(),
                     Err(error) => panic!("thread {thread}, step {n}, {step:?}: {error}"),
                 }
             };
@@ -217,40 +248,26 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn wait_for_space(&self) {
-        self.full.waiting.fetch_add(1, Ordering::Relaxed);
-        while self.full.waiting.load(Ordering::Relaxed) != 0 {
-            std::thread::sleep(Duration::from_micros(500));
-        }
-    }
-
     /// Each time that every thread has met a full disk: reads must go on, then a file is removed, and all go on.
     fn free_space(&self) {
         for path in &self.orders.ballast {
-            self.wait_until_full();
+            self.full.wait_for(self.orders.shape.threads);
             self.readable();
             std::fs::remove_file(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let before = self.steps.load(Ordering::Relaxed);
             // Background work that met the full disk tries again by itself: until then writers may meet it once more.
             while self.steps.load(Ordering::Relaxed) < before + 50 {
-                self.full.waiting.store(0, Ordering::Relaxed);
+                self.full.next_round();
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        self.wait_until_full();
+        self.full.wait_for(self.orders.shape.threads);
         self.readable();
         if self.orders.generation.is_multiple_of(2) {
             // A close on a full disk may fail; it loses nothing.
             let _ = self.db.close();
         }
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-
-    fn wait_until_full(&self) {
-        self.full.waiting.store(0, Ordering::Relaxed);
-        while self.full.waiting.load(Ordering::Relaxed) < self.orders.shape.threads {
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     /// A full disk stops no read, and is no failure.

@@ -112,3 +112,17 @@ fn a_collected_segment_came_back_when_an_open_that_cut_did_not_sweep_it() {
     assert_eq!((len_of(&swept, "a"), len_of(&swept, "b")), (Some(5000), Some(5000)));
     assert_eq!(swept.open_report().swept_files, 1);
 }
+
+#[test]
+fn a_log_segment_that_a_kill_left_unfinished_stayed_until_its_number_came() {
+    let fs = MemFs::new();
+    let engine = open(&fs, DIR);
+    write(&engine, &[put("a", 1)], true).unwrap();
+    let image = fs.kill_clone();
+    let unfinished = "db/wal/000000009.wal.tmp";
+    image.create(unfinished).unwrap().set_len(256 << 10).unwrap();
+    let again = open(&image, DIR);
+    assert_eq!(again.open_report().swept_files, 1);
+    assert!(image.size(unfinished).is_err());
+    assert_eq!(len_of(&again, "a"), Some(1));
+}

@@ -22,3 +22,16 @@ fn what_was_acknowledged_is_in_the_files_of_a_stopped_process() {
     let cases = slice(real::images);
     assert!(cases >= 60 || cfg!(not(target_os = "linux")), "{cases}");
 }
+
+#[test]
+fn a_full_disk_is_clean_and_passes() {
+    // 0 where nothing may be mounted: that is printed.
+    let cases = slice(real::tmpfs_full);
+    assert!(matches!(cases, 0 | 2), "{cases}");
+}
+
+#[test]
+fn kill_and_reopen_leave_nothing_behind() {
+    let cases = slice(real::resources);
+    assert!(cases >= 10 || cfg!(not(target_os = "linux")), "{cases}");
+}
