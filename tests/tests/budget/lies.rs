@@ -80,7 +80,8 @@ impl Files {
         let (peak, _) = self.peak();
         file.set_len(original.len() as u64).unwrap();
         let end = original.len().min(at as usize + bytes.len());
-        file.write_all_at(original.get(at as usize..end).unwrap_or_default(), at.min(original.len() as u64)).unwrap();
+        file.write_all_at(original.get(at as usize..end).unwrap_or_default(), at.min(original.len() as u64))
+            .unwrap();
         assert!(peak <= whole + BOUND, "{}, {what} at {at}: {peak} bytes, {whole} without", path.display());
     }
 }
@@ -156,7 +157,8 @@ fn a_number_below_a_right_checksum_decides_no_allocation() {
         }
         let footer = bytes.len() - 72;
         for part in 0..5 {
-            for end in [0, 1, footer as u64 / 2, footer as u64, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
+            for end in [0, 1, footer as u64 / 2, footer as u64, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX]
+            {
                 let mut stored = bytes[footer..].to_vec();
                 // Ends only rise.
                 for later in part..5 {

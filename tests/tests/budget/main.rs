@@ -48,8 +48,8 @@ fn a_touch_of_a_tracked_key_allocates_nothing() {
 #[test]
 fn a_get_from_a_memtable_allocates_what_its_value_needs() {
     let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
     for hot_ring_enabled in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
         let options = Options { hot_ring_enabled, ..Options::new(dir.path()) };
         let db = Db::open(options).unwrap();
         for (i, len) in [0, 1, 10, 100, 1000, 3000].into_iter().enumerate() {
@@ -61,8 +61,12 @@ fn a_get_from_a_memtable_allocates_what_its_value_needs() {
                 let (calls, bytes, value) = asked_by(|| db.get(&key).unwrap());
                 assert_eq!(value.map(|v| v.len()), Some(len));
                 // The value, and the counts of the `Arc` that it may be in.
-                assert!(calls <= 1 && bytes <= len + 32, "{len} bytes of value: {calls} calls for {bytes} bytes");
+                assert!(
+                    calls <= 1 && bytes <= len + 32,
+                    "{len} bytes of value: {calls} calls for {bytes} bytes"
+                );
             }
+            (0..10).for_each(|_| assert!(db.get(b"never written").unwrap().is_none()));
             let (calls, bytes, value) = asked_by(|| db.get(b"never written").unwrap());
             assert!(value.is_none());
             assert_eq!((calls, bytes), (0, 0), "a key that is not there");
