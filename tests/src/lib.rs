@@ -12,4 +12,6 @@ pub mod layers;
 pub mod model;
 pub mod net;
 pub mod other_options;
+#[cfg(feature = "skiplist")]
+pub mod real;
 pub mod small_db;

@@ -105,5 +105,25 @@ fn holder(file: &File) -> i32 {
 impl Drop for StdLock {
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
+        // Closing is not enough: a process that is just being started from another thread has a copy of the open
+        // file, and with it the lock, until it runs its program.
+        let _ = try_lock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_let_go_is_free_although_a_new_process_has_a_copy_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let path = path.to_str().unwrap();
+        let lock = StdLock::take(path).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        StdLock::take(path).unwrap();
+        drop(inherited);
     }
 }

@@ -8,7 +8,7 @@
 //! | c. manifest edit {log floor 1} | an empty database |
 //! | any database: d. the torn tail of the log zeroed and removed | a shorter torn tail, the same prefix |
 //! | e. manifest rewritten, or CURRENT without its clean mark | an unclean stop with nothing lost |
-//! | f. unnamed tables and removed value-log segments unlinked | fewer of them |
+//! | f. unnamed tables, removed value-log segments and unfinished log segments unlinked | fewer of them |
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -23,7 +23,9 @@ use crate::engine::compaction::table_name;
 use crate::engine::gc::GcCounters;
 use crate::engine::replay::{Replay, recover_log};
 use crate::engine::stats_compaction::CompactionCounters;
-use crate::engine::{Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, stats, watchdog};
+use crate::engine::{
+    Commit, Engine, EngineOptions, Families, Install, Retired, TABLE_DIR, WAL_DIR, stats, watchdog,
+};
 use crate::error::{Error, IoContext, Result};
 use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
@@ -35,7 +37,8 @@ use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
 use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::vlog::{ValueLog, ValueLogOptions};
-use crate::wal::{Cut, Tally};
+use crate::wal::batch_log::SEGMENT_EXT;
+use crate::wal::{Cut, Tally, remove_temporaries};
 use crate::write::publish::Publisher;
 
 /// What opening found.
@@ -156,7 +159,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 report.swept_files = sweep_tables(&fs, dir, &state)? + manifest.sweep()? as u64;
             }
             if !cut_any {
-                report.swept_files += sweep_value_log(&state, &vlog)?;
+                report.swept_files += sweep_value_log(&state, &vlog)? + sweep_unfinished_log(&fs, dir)?;
                 if let Some(batch_log) = &batch_log {
                     batch_log.release_below(state.wal_floor)?;
                 }
@@ -345,6 +348,16 @@ fn sweep_value_log<V: Vfs>(state: &ManifestState, vlog: &ValueLog<V>) -> Result<
         }
     }
     Ok(swept)
+}
+
+/// Removes log segments that a stop left unfinished: they have no name of their own yet.
+fn sweep_unfinished_log<V: Vfs>(fs: &V, dir: &str) -> Result<u64> {
+    let wal_dir = join(dir, WAL_DIR);
+    match fs.list(&wal_dir) {
+        Err(e) if e.kind == IoErrorKind::NotFound => Ok(0),
+        Err(e) => Err(Error::io("list", &wal_dir, e)),
+        Ok(_) => remove_temporaries(fs, &wal_dir, SEGMENT_EXT),
+    }
 }
 
 fn sweep_tables<V: Vfs>(fs: &V, dir: &str, state: &ManifestState) -> Result<u64> {

@@ -45,7 +45,7 @@ pub use journal::{Journal, SyncMode};
 pub use log::{Log, OpenReport};
 pub use nokv_formats::walfs::IndexEntry;
 pub use nokv_formats::walfs::Position;
-pub(crate) use open::is_own_file_name;
+pub(crate) use open::{is_own_file_name, remove_temporaries};
 pub use options::{ChangeHook, LogOptions, MarkerValidator, OnDamage, RotationHook};
 pub use reader::{LogReader, Next, Record};
 pub use record_log::RecordLog;

@@ -79,7 +79,9 @@ impl<V: Vfs> Log<V> {
                 (segment, Some(damage), behind)
             }
         };
-        remove_temporaries(&fs, dir, &options.ext)?;
+        if damage.is_none() {
+            remove_temporaries(&fs, dir, &options.ext)?;
+        }
         // ORDER: a name that a stopped process had not made durable yet is, before anything depends on it.
         fs.sync_dir(dir).at("sync_dir", dir)?;
         if let Some(damage) = damage {
@@ -103,15 +105,18 @@ pub(crate) fn is_own_file_name(name: &str, ext: &str) -> bool {
     parse_segment_file_name(name.strip_suffix(".idx").unwrap_or(name), ext).is_some()
 }
 
-/// Removes what a stop left of files that were being made. Whatever needs one makes it anew.
-pub(crate) fn remove_temporaries<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<()> {
+/// Removes what a stop left of files that were being made, and gives how many there were. Not for an open that cuts
+/// something.
+pub(crate) fn remove_temporaries<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<u64> {
+    let mut removed = 0;
     for entry in fs.list(dir).at("list", dir)? {
         if !entry.is_dir && entry.name.ends_with(".tmp") && is_own_file_name(&entry.name, ext) {
             let path = join(dir, &entry.name);
             fs.unlink(&path).at("unlink", &path)?;
+            removed += 1;
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 fn survey<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<Surveyed>> {

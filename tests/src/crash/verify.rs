@@ -305,8 +305,11 @@ impl<I: MemIndex> Question<'_, I> {
     }
 }
 
-/// Files that nothing names.
-fn strangers<I: MemIndex>(fs: &MemFs, dir: &str, engine: &Engine<MemFs, I>) -> Verdict<()> {
+/// Looks for files that nothing names.
+///
+/// # Errors
+/// Some are there: which.
+pub fn strangers<V: Vfs, I: MemIndex>(fs: &V, dir: &str, engine: &Engine<V, I>) -> Verdict<()> {
     let state = engine.manifest_state();
     let list = |dir: &str| match fs.list(dir) {
         Ok(entries) => Ok(entries),

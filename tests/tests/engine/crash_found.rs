@@ -124,3 +124,17 @@ fn a_segment_that_a_recovery_was_copying_stayed_for_ever() {
     let left = fs.list("db/wal").unwrap().into_iter().map(|entry| entry.name);
     assert_eq!(left.filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>(), ["notes.tmp"]);
 }
+
+#[test]
+fn a_log_segment_that_a_kill_left_unfinished_stayed_until_its_number_came() {
+    let fs = MemFs::new();
+    let engine = open(&fs, DIR);
+    write(&engine, &[put("a", 1)], true).unwrap();
+    let image = fs.kill_clone();
+    let unfinished = "db/wal/000000009.wal.tmp";
+    image.create(unfinished).unwrap().set_len(256 << 10).unwrap();
+    let again = open(&image, DIR);
+    assert_eq!(again.open_report().swept_files, 1);
+    assert!(image.size(unfinished).is_err());
+    assert_eq!(len_of(&again, "a"), Some(1));
+}

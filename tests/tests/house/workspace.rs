@@ -57,6 +57,7 @@ const UNSAFE_FILES: &[&str] = &[
     "index-skiplist/src/node.rs",
     // A counting allocator.
     "tests/examples/bare_metal/counting.rs",
+    "tests/tests/budget/counting.rs",
     "vfs-std/src/map.rs",
 ];
 

@@ -33,7 +33,7 @@ use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::{Arc, AtomicU64};
 use crate::vfs::{Vfs, join};
-use crate::wal::open::{fresh, remove_behind, remove_temporaries};
+use crate::wal::open::{fresh, remove_behind};
 use crate::wal::segment::{Segment, copy_before_write};
 use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments, read_segment};
 use crate::wal::tail::{Config, Rotated, Tail};
@@ -454,7 +454,6 @@ impl<V: Vfs> BatchLog<V> {
         let (walk, mut segments, stale, _) = walk(fs, dir, config, from, visit)?;
         before_writing()?;
         let tail_config = config.tail_config(dir);
-        remove_temporaries(fs, dir, SEGMENT_EXT)?;
         // ORDER: a name that the stopped process had not made durable yet is, before anything depends on it.
         fs.sync_dir(dir).at("sync_dir", dir)?;
         // Segments behind the cut, or empty ones behind the first empty one.
