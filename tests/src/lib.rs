@@ -3,10 +3,14 @@
 #[cfg(feature = "skiplist")]
 pub mod crash;
 pub mod foreign;
+#[cfg(feature = "skiplist")]
+pub mod glimpse;
 pub mod laws;
 #[cfg(feature = "skiplist")]
 pub mod layers;
 pub mod model;
 pub mod net;
 pub mod other_options;
+#[cfg(all(feature = "planted", feature = "skiplist"))]
+pub mod planted;
 pub mod small_db;

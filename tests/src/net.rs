@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How much of a layer runs.
@@ -55,6 +56,20 @@ impl Layer {
         let started = Instant::now();
         let cases = catch_unwind(AssertUnwindSafe(|| (self.run)(scale))).map_err(text_of);
         Outcome { layer: *self, cases, time: started.elapsed() }
+    }
+}
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences [`say`] for the whole process, or gives it its voice back: for those who run layers that are to fail.
+pub fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::SeqCst);
+}
+
+/// What a layer tells beside its number of cases.
+pub fn say(text: &str) {
+    if !QUIET.load(Ordering::SeqCst) {
+        println!("{text}");
     }
 }
 

@@ -23,6 +23,7 @@ use super::segment::{Segment, Shape};
 use super::survey::{SegmentInfo, read_segment};
 use crate::clock::Clock;
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::vfs::{IoErrorKind, Vfs, VfsFile, join};
 
@@ -395,6 +396,9 @@ impl<V: Vfs> Tail<V> {
     /// Holder of `flush` only.
     fn flush_snapshot(&self, snapshot: Snapshot<V>) -> Result<(Position, Rotated<V>)> {
         let Snapshot { rotated, active, end } = snapshot;
+        if planted::is(Bug::EndBeforeBytes) {
+            self.poison(active.segment.update_header(|h| h.write_offset = active.end))?;
+        }
         // ORDER: all data, then the seals, then the durable position; so no claim ends inside a batch.
         for old in rotated.iter().chain([&active]) {
             self.poison(old.segment.flush(old.end))?;

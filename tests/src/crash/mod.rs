@@ -26,7 +26,7 @@ use drive::{DIR, Drive, environment};
 use track::{Mark, Track};
 use verify::{Origin, Question, Recovered};
 
-use crate::net::{Scale, text_of};
+use crate::net::{Scale, say, text_of};
 
 /// Threads that check images.
 const CHECKERS: usize = 2;
@@ -310,7 +310,7 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
     });
     let images = checker.images.load(Ordering::Relaxed);
     let failed = checker.failed.load(Ordering::Relaxed);
-    println!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len());
+    say(&format!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len()));
     let failures = checker.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(failures.is_empty(), "{failed} of {images} images break a rule:\n{}", failures.join("\n"));
     assert!(images >= IMAGES_MIN || checker.only.is_some(), "only {images} images");

@@ -29,6 +29,7 @@ use nokv_formats::walfs::{
 
 use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU64};
 use crate::vfs::{Vfs, join};
 use crate::wal::open::{fresh, remove_behind};
@@ -505,7 +506,9 @@ fn settle<V: Vfs>(
             capacity,
             SegmentHeader { flags: FLAG_ACTIVE, ..header },
         )?;
-        segment.zero_from(s.end)?;
+        if !planted::is(Bug::TornTailStays) {
+            segment.zero_from(s.end)?;
+        }
         segment.sync_all(s.end)?;
         open.push((s, Some(segment)));
     }

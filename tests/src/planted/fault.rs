@@ -1,0 +1,194 @@
+//! Calls that fail: a narrow cut of the suite of faults, in which each fault is shown by one rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nokv_core::engine::Engine;
+use nokv_core::error::{Error, Result};
+use nokv_core::formats::CfId;
+use nokv_core::vfs::{IoErrorKind, Vfs};
+use nokv_index_skiplist::Skiplist;
+use nokv_vfs_mem::{CrashImage, CrashMode, FaultFs, MemFs, Op as Call, Rule, SyncFailure, SyncFault};
+
+use crate::crash::drive::{DIR, environment, tiny, write};
+use crate::crash::track::{Content, Op};
+use crate::crash::verify::content_of;
+
+type Db<V> = Arc<Engine<V, Skiplist>>;
+
+/// Single writes and whether each was acknowledged; so many of them are durable.
+#[derive(Default)]
+struct Told {
+    writes: Vec<(Op, bool)>,
+    synced: usize,
+    failed: bool,
+}
+
+fn op(i: usize) -> Op {
+    let len = [30, 700, 4000, 0, 2500][i % 5];
+    let key = format!("key{:02}", i % 11).into_bytes();
+    if i % 13 == 12 { Op::Delete(0, key) } else { Op::Put(0, key, vec![i as u8; len].into()) }
+}
+
+fn open<V: Vfs>(fs: &V) -> Result<Db<V>> {
+    Engine::open(fs.clone(), DIR, tiny(()), environment())
+}
+
+fn workload<V: Vfs>(engine: &Db<V>, told: &mut Told) {
+    for i in 0..160 {
+        let result = write(engine, &[op(i)], true);
+        if !matches!(result, Err(Error::ReadOnly(_))) {
+            told.writes.push((op(i), result.is_ok()));
+        }
+        let durable = result.and_then(|_| match i % 24 {
+            7 | 15 => engine.sync().map(|_| true),
+            11 => engine.flush_all().map(|()| true),
+            23 => {
+                engine.flush_all()?;
+                engine.run_all_work()?;
+                while !engine.compact_range_step(CfId(0), None, None)? {}
+                engine.run_all_work().map(|()| true)
+            }
+            _ => Ok(false),
+        });
+        match durable {
+            Ok(true) => told.synced = told.writes.len(),
+            Ok(false) => {}
+            Err(_) => told.failed = true,
+        }
+    }
+}
+
+fn content<V: Vfs>(engine: &Db<V>, what: &str) -> Content {
+    content_of(engine, &BTreeSet::from([0])).unwrap_or_else(|e| panic!("{what}: {e}"))
+}
+
+fn apply(content: &mut Content, op: &Op) {
+    match op {
+        Op::Put(cf, key, value) => drop(content.insert((*cf, key.clone()), Arc::clone(value))),
+        Op::Delete(cf, key) => drop(content.remove(&(*cf, key.clone()))),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn acknowledged(told: &Told) -> Content {
+    let mut all = BTreeMap::new();
+    told.writes.iter().filter(|(_, ok)| *ok).for_each(|(op, _)| apply(&mut all, op));
+    all
+}
+
+/// Is `found` what the acknowledged writes up to some point, at least `low`, leave, with or without each of those that
+/// were not acknowledged?
+fn is_a_prefix(found: &Content, told: &Told, low: usize) -> bool {
+    let mut states = vec![Content::new()];
+    for (i, (op, ok)) in told.writes.iter().enumerate() {
+        if i >= low && states.contains(found) {
+            return true;
+        }
+        let mut next = states.clone();
+        next.iter_mut().for_each(|state| apply(state, op));
+        if *ok {
+            states = next;
+        } else {
+            states.extend(next);
+            states.sort();
+            states.dedup();
+        }
+    }
+    states.contains(found)
+}
+
+fn reopens(fs: &MemFs, told: &Told, what: &str) {
+    for (name, image, low) in [
+        ("killed", fs.kill_clone(), told.writes.len()),
+        ("power cut", fs.crash_clone(1, CrashMode::Posix, CrashImage::None), told.synced),
+        ("random", fs.crash_clone(2, CrashMode::Posix, CrashImage::Random), told.synced),
+    ] {
+        let what = format!("{what}, {name}");
+        let engine = open(&image).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let found = content(&engine, &what);
+        assert!(is_a_prefix(&found, told, low), "{what}: acknowledged writes are lost");
+    }
+}
+
+/// Each write or allocation finds a full disk, once: nothing is closed, nothing that was acknowledged is lost.
+pub(super) fn full_disk() -> u64 {
+    let mut cases = 0;
+    for call in [Call::Write, Call::Allocate] {
+        for n in 0.. {
+            let memory = MemFs::new();
+            let fs = FaultFs::new(memory.clone());
+            let engine = open(&fs).expect("open");
+            fs.add_rule(Rule::new(call, IoErrorKind::NoSpace).skip(n));
+            let mut told = Told::default();
+            workload(&engine, &mut told);
+            let fired = fs.failures() > 0;
+            fs.clear();
+            cases += 1;
+            let what = format!("no space at {call:?} {n}");
+            assert!(engine.failure().is_none(), "{what}: {:?}", engine.failure());
+            assert!(content(&engine, &what) == acknowledged(&told), "{what}: wrong answers");
+            drop(engine);
+            reopens(&memory, &told, &what);
+            if !fired {
+                break;
+            }
+        }
+    }
+    cases
+}
+
+/// Each sync fails, in each of the ways that systems know: the database takes no more writes.
+pub(super) fn failed_sync() -> u64 {
+    let mut cases = 0;
+    for model in [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted] {
+        for skip in 0.. {
+            let fs = MemFs::new();
+            let engine = open(&fs).expect("open");
+            fs.set_sync_fault(Some(SyncFault { path: String::new(), skip, sticky: false, model }));
+            let mut told = Told::default();
+            workload(&engine, &mut told);
+            fs.set_sync_fault(None);
+            let what = format!("sync {skip} fails as {model:?}");
+            cases += 1;
+            assert!(!told.failed || engine.failure().is_some(), "{what}: writes go on");
+            drop(engine);
+            for (n, image) in [CrashImage::None, CrashImage::All].into_iter().enumerate() {
+                let image = fs.crash_clone(skip * 2 + n as u64, CrashMode::Posix, image);
+                let engine = open(&image).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let found = content(&engine, &what);
+                assert!(is_a_prefix(&found, &told, told.synced), "{what}: acknowledged writes are lost");
+            }
+            if !told.failed {
+                break;
+            }
+        }
+    }
+    cases
+}
+
+/// Each call fails, once: what is read is what was acknowledged, or nothing is written any more.
+pub(super) fn failed_call() -> u64 {
+    let mut cases = 0;
+    for n in 0.. {
+        let memory = MemFs::new();
+        let fs = FaultFs::new(memory.clone());
+        let engine = open(&fs).expect("open");
+        fs.fail_call(fs.calls() + n, false, IoErrorKind::Other);
+        let mut told = Told::default();
+        workload(&engine, &mut told);
+        let fired = fs.failures() > 0;
+        fs.clear();
+        cases += 1;
+        let what = format!("call {n} fails");
+        if engine.failure().is_none() {
+            assert!(content(&engine, &what) == acknowledged(&told), "{what}: wrong answers");
+        }
+        drop(engine);
+        reopens(&memory, &told, &what);
+        if !fired {
+            return cases;
+        }
+    }
+    cases
+}
