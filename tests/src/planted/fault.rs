@@ -6,10 +6,11 @@ use std::sync::Arc;
 use nokv_core::engine::Engine;
 use nokv_core::error::{Error, Result};
 use nokv_core::formats::CfId;
-use nokv_core::vfs::{IoErrorKind, Vfs};
+use nokv_core::vfs::{Capabilities, IoErrorKind, Vfs};
 use nokv_index_skiplist::Skiplist;
 use nokv_vfs_mem::{CrashImage, CrashMode, FaultFs, MemFs, Op as Call, Rule, SyncFailure, SyncFault};
 
+use crate::crash::USUAL;
 use crate::crash::drive::{DIR, environment, tiny, write};
 use crate::crash::track::{Content, Op};
 use crate::crash::verify::content_of;
@@ -25,7 +26,7 @@ struct Told {
 }
 
 fn op(i: usize) -> Op {
-    let len = [30, 700, 4000, 0, 2500][i % 5];
+    let len = [30, 2900, 4000, 0, 2800][i % 5];
     let key = format!("key{:02}", i % 11).into_bytes();
     if i % 13 == 12 { Op::Delete(0, key) } else { Op::Put(0, key, vec![i as u8; len].into()) }
 }
@@ -35,7 +36,7 @@ fn open<V: Vfs>(fs: &V) -> Result<Db<V>> {
 }
 
 fn workload<V: Vfs>(engine: &Db<V>, told: &mut Told) {
-    for i in 0..160 {
+    for i in 0..240 {
         let result = write(engine, &[op(i)], true);
         if !matches!(result, Err(Error::ReadOnly(_))) {
             told.writes.push((op(i), result.is_ok()));
@@ -111,12 +112,13 @@ fn reopens(fs: &MemFs, told: &Told, what: &str) {
     }
 }
 
-/// Each write or allocation finds a full disk, once: nothing is closed, nothing that was acknowledged is lost.
+/// Each write or allocation finds a full disk, once: nothing is closed, nothing that was acknowledged is lost. The log
+/// is written through maps, and without.
 pub(super) fn full_disk() -> u64 {
     let mut cases = 0;
-    for call in [Call::Write, Call::Allocate] {
+    for (call, maps) in [(Call::Write, false), (Call::Write, true), (Call::Allocate, true)] {
         for n in 0.. {
-            let memory = MemFs::new();
+            let memory = MemFs::with_capabilities(Capabilities { maps, ..USUAL });
             let fs = FaultFs::new(memory.clone());
             let engine = open(&fs).expect("open");
             fs.add_rule(Rule::new(call, IoErrorKind::NoSpace).skip(n));
@@ -125,7 +127,7 @@ pub(super) fn full_disk() -> u64 {
             let fired = fs.failures() > 0;
             fs.clear();
             cases += 1;
-            let what = format!("no space at {call:?} {n}");
+            let what = format!("no space at {call:?} {n}, maps {maps}");
             assert!(engine.failure().is_none(), "{what}: {:?}", engine.failure());
             assert!(content(&engine, &what) == acknowledged(&told), "{what}: wrong answers");
             drop(engine);
