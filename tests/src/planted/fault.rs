@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nokv_core::engine::Engine;
 use nokv_core::error::{Error, Result};
@@ -35,11 +36,16 @@ fn open<V: Vfs>(fs: &V) -> Result<Db<V>> {
     Engine::open(fs.clone(), DIR, tiny(()), environment())
 }
 
-fn workload<V: Vfs>(engine: &Db<V>, told: &mut Told) {
-    for i in 0..240 {
+/// Goes on after errors. `look` is called before each flush: what only the log holds must be there.
+fn workload<V: Vfs>(engine: &Db<V>, told: &mut Told, look: &mut dyn FnMut(&Told)) {
+    // The last writes are not flushed.
+    for i in 0..235 {
         let result = write(engine, &[op(i)], true);
         if !matches!(result, Err(Error::ReadOnly(_))) {
             told.writes.push((op(i), result.is_ok()));
+        }
+        if i % 12 == 11 {
+            look(told);
         }
         let durable = result.and_then(|_| match i % 24 {
             7 | 15 => engine.sync().map(|_| true),
@@ -123,11 +129,17 @@ pub(super) fn full_disk() -> u64 {
             let engine = open(&fs).expect("open");
             fs.add_rule(Rule::new(call, IoErrorKind::NoSpace).skip(n));
             let mut told = Told::default();
-            workload(&engine, &mut told);
+            let what = format!("no space at {call:?} {n}, maps {maps}");
+            let mut looked = false;
+            workload(&engine, &mut told, &mut |told| {
+                if fs.failures() > 0 && !looked {
+                    looked = true;
+                    reopens(&memory, told, &what);
+                }
+            });
             let fired = fs.failures() > 0;
             fs.clear();
             cases += 1;
-            let what = format!("no space at {call:?} {n}, maps {maps}");
             assert!(engine.failure().is_none(), "{what}: {:?}", engine.failure());
             assert!(content(&engine, &what) == acknowledged(&told), "{what}: wrong answers");
             drop(engine);
@@ -140,33 +152,55 @@ pub(super) fn full_disk() -> u64 {
     cases
 }
 
-/// Each sync fails, in each of the ways that systems know: the database takes no more writes.
+/// Counts the syncs of a disk: of files, maps and directories.
+fn count_syncs(fs: &MemFs) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let syncs = Arc::clone(&count);
+    fs.set_call_hook(Box::new(move |_, op, _| {
+        if matches!(op, "sync" | "flush" | "sync_dir") {
+            syncs.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    count
+}
+
+/// Each sync fails, in each of the ways that systems know: it is told, or nothing that was acknowledged is lost; and the
+/// database takes no more writes.
 pub(super) fn failed_sync() -> u64 {
-    let mut cases = 0;
-    for model in [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted] {
-        for skip in 0.. {
+    let fs = MemFs::new();
+    let engine = open(&fs).expect("open");
+    let syncs = count_syncs(&fs);
+    workload(&engine, &mut Told::default(), &mut |_| {});
+    let syncs = syncs.load(Ordering::SeqCst);
+    let models = [SyncFailure::CleanAndKept, SyncFailure::Reverted, SyncFailure::ErrorButPersisted];
+    for model in models {
+        for skip in 0..syncs {
+            let what = format!("sync {skip} fails as {model:?}");
             let fs = MemFs::new();
             let engine = open(&fs).expect("open");
+            let count = count_syncs(&fs);
             fs.set_sync_fault(Some(SyncFault { path: String::new(), skip, sticky: false, model }));
-            let mut told = Told::default();
-            workload(&engine, &mut told);
-            fs.set_sync_fault(None);
-            let what = format!("sync {skip} fails as {model:?}");
-            cases += 1;
-            assert!(!told.failed || engine.failure().is_some(), "{what}: writes go on");
-            drop(engine);
-            for (n, image) in [CrashImage::None, CrashImage::All].into_iter().enumerate() {
-                let image = fs.crash_clone(skip * 2 + n as u64, CrashMode::Posix, image);
+            let after_a_power_cut = |told: &Told, image: CrashImage| {
+                let image = fs.crash_clone(skip, CrashMode::Posix, image);
                 let engine = open(&image).unwrap_or_else(|e| panic!("{what}: {e}"));
                 let found = content(&engine, &what);
-                assert!(is_a_prefix(&found, &told, told.synced), "{what}: acknowledged writes are lost");
-            }
-            if !told.failed {
-                break;
-            }
+                assert!(is_a_prefix(&found, told, told.synced), "{what}: acknowledged writes are lost");
+            };
+            let mut told = Told::default();
+            let mut looked = false;
+            workload(&engine, &mut told, &mut |told| {
+                if count.load(Ordering::SeqCst) > skip && !looked {
+                    looked = true;
+                    after_a_power_cut(told, CrashImage::None);
+                }
+            });
+            assert!(!told.failed || engine.failure().is_some(), "{what}: writes go on");
+            after_a_power_cut(&told, CrashImage::None);
+            after_a_power_cut(&told, CrashImage::All);
+            fs.clear_call_hook();
         }
     }
-    cases
+    syncs * models.len() as u64
 }
 
 /// Each call fails, once: what is read is what was acknowledged, or nothing is written any more.
@@ -178,7 +212,7 @@ pub(super) fn failed_call() -> u64 {
         let engine = open(&fs).expect("open");
         fs.fail_call(fs.calls() + n, false, IoErrorKind::Other);
         let mut told = Told::default();
-        workload(&engine, &mut told);
+        workload(&engine, &mut told, &mut |_| {});
         let fired = fs.failures() > 0;
         fs.clear();
         cases += 1;
