@@ -105,6 +105,11 @@ pub enum Bug {
     /// A batch is published before it is in the memtable. A reader sees none or half of a batch at a seq that claims
     /// all of it.
     PublishedBeforeApplied,
+    /// A truncation of a log is carried out without being decided first. A crash in the middle leaves part of what was
+    /// to go: the log goes on from records that its owner took back.
+    CutNotDecided,
+    /// A truncation of a log leaves the bytes of what it cut. The records come back at the next open.
+    CutBytesStay,
 }
 
 /// All of them.
@@ -146,6 +151,8 @@ pub const ALL: &[Bug] = &[
     Bug::CacheKeysCollide,
     Bug::IteratorSkipsSealed,
     Bug::PublishedBeforeApplied,
+    Bug::CutNotDecided,
+    Bug::CutBytesStay,
 ];
 
 // The numbers ascend without a hole, so none is missing in the list.
@@ -155,7 +162,7 @@ const _: () = {
         assert!(ALL[i] as usize == i + 1);
         i += 1;
     }
-    assert!(ALL.len() == Bug::PublishedBeforeApplied as usize);
+    assert!(ALL.len() == Bug::CutBytesStay as usize);
 };
 
 #[cfg(feature = "planted")]

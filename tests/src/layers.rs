@@ -16,4 +16,10 @@ pub const LAYERS: &[Layer] = &[
         unit: "looks",
         run: crate::glimpse::run_all,
     },
+    Layer {
+        name: "record-log",
+        fault: "power cut or kill before any call of the record log",
+        unit: "images",
+        run: crate::record_log::run_all,
+    },
 ];

@@ -13,4 +13,6 @@ pub mod net;
 pub mod other_options;
 #[cfg(all(feature = "planted", feature = "skiplist"))]
 pub mod planted;
+#[cfg(feature = "skiplist")]
+pub mod record_log;
 pub mod small_db;

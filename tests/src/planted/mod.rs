@@ -13,6 +13,7 @@ use crate::crash::suite::run_named;
 use crate::glimpse;
 use crate::model::{Setup, run};
 use crate::net::Scale;
+use crate::record_log;
 
 mod damage;
 mod fault;
@@ -34,6 +35,8 @@ pub enum Probe {
     Damage(&'static str),
     /// A reader between any two inserts of a batch.
     Glimpse,
+    /// Crash at every call of the record log.
+    RecordLog,
 }
 
 impl Probe {
@@ -61,13 +64,14 @@ impl Probe {
             Self::FullDisk => fault::full_disk(),
             Self::Damage(suffix) => damage::flips(suffix),
             Self::Glimpse => glimpse::run_all(Scale::Slice),
+            Self::RecordLog => record_log::run_all(Scale::Slice),
         }
     }
 
     /// What a case is.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Crash(_) => "images",
+            Self::Crash(_) | Self::RecordLog => "images",
             Self::Model(..) => "operations",
             Self::FailedSync | Self::FailedCall | Self::FullDisk => "faults",
             Self::Damage(_) => "flips",
@@ -86,6 +90,7 @@ impl std::fmt::Display for Probe {
             Self::FullDisk => "faults, a full disk".to_owned(),
             Self::Damage(suffix) => format!("damage of *{suffix}"),
             Self::Glimpse => "glimpse".to_owned(),
+            Self::RecordLog => "record log".to_owned(),
         };
         f.pad(&text)
     }
@@ -132,4 +137,6 @@ pub const PLANTED: &[(Bug, Probe)] = &[
     (Bug::CacheKeysCollide, MODEL),
     (Bug::IteratorSkipsSealed, MODEL),
     (Bug::PublishedBeforeApplied, Probe::Glimpse),
+    (Bug::CutNotDecided, Probe::RecordLog),
+    (Bug::CutBytesStay, Probe::RecordLog),
 ];
