@@ -21,6 +21,10 @@ pub mod level;
 pub mod limits;
 pub mod manifest;
 pub mod memtable;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod read;
 mod rewrite;
 pub mod sync;

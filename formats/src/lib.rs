@@ -26,6 +26,10 @@ pub mod journal;
 pub mod key;
 pub mod manifest;
 pub mod names;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod table;
 pub mod table_props;
 pub mod value_ptr;

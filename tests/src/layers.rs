@@ -64,4 +64,16 @@ pub const LAYERS: &[Layer] = &[
         unit: "loops",
         run: crate::real::resources,
     },
+    Layer {
+        name: "glimpse",
+        fault: "a reader, or a kill, between any two inserts of a batch",
+        unit: "looks",
+        run: crate::glimpse::run_all,
+    },
+    Layer {
+        name: "record-log",
+        fault: "power cut or kill before any call of the record log",
+        unit: "images",
+        run: crate::record_log::run_all,
+    },
 ];

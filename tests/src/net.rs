@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,20 @@ pub fn run_cases<T: Sync>(
         panic!("{text}");
     }
     cases.len() as u64
+}
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences [`say`] for the whole process, or gives it its voice back: for those who run layers that are to fail.
+pub fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::SeqCst);
+}
+
+/// What a layer tells beside its number of cases.
+pub fn say(text: &str) {
+    if !QUIET.load(Ordering::SeqCst) {
+        println!("{text}");
+    }
 }
 
 /// What a panic said.

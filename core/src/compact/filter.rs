@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::{EntryRef, KeyRef, Kind, Seq, Version};
 
+use crate::planted::{self, Bug};
+
 /// What to do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -120,7 +122,8 @@ impl<'a> Filter<'a> {
         }
         // A delete, an expired entry, or a purge.
         let in_oldest_stripe = self.stripe(entry.seq) == 0;
-        if in_oldest_stripe && !older.may_hold(key, entry.version, entry.seq) {
+        let is_early = planted::is(Bug::DeleteDroppedEarly);
+        if in_oldest_stripe && (is_early || !older.may_hold(key, entry.version, entry.seq)) {
             self.dropped = self.dropped.max(entry.seq);
             return if entry.kind == Kind::Purge { Fate::KeepWithNext } else { Fate::Drop };
         }

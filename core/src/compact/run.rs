@@ -12,6 +12,7 @@ use super::filter::{Fate, Filter, Older};
 use crate::cursor::Cursor;
 use crate::engine::Entries;
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use crate::read::merge::MergeCursor;
 use crate::read::range_set::RangeSet;
 use crate::sync::Arc;
@@ -199,7 +200,8 @@ fn surviving_ranges<'a, V: Vfs>(job: &Job<'_>, all: &'a RangeSet, older: &OlderT
             // The newest of a stripe hides all that the others of it hide.
             let covered = previous_stripe == Some(stripe);
             previous_stripe = Some(stripe);
-            let done = stripe == 0 && !older.may_hold_range(f.cf, &f.start, &f.end, *seq);
+            let is_early = planted::is(Bug::RangeDeleteDroppedEarly);
+            let done = stripe == 0 && (is_early || !older.may_hold_range(f.cf, &f.start, &f.end, *seq));
             if !covered && !done {
                 kept.insert(f.cf, &f.start, &f.end, *seq);
             } else if done {

@@ -8,6 +8,7 @@ use crate::engine::gc::CollectStep;
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::memtable::Memtable;
+use crate::planted::{self, Bug};
 use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
 
@@ -164,7 +165,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
 /// Does the same step have a chance later, with nothing lost meanwhile?
 pub(crate) fn is_passing(error: &Error) -> bool {
-    error.is_no_space()
+    (error.is_no_space() && !planted::is(Bug::FullDiskIsFatal))
         || matches!(error, Error::Busy(_))
         || matches!(error, Error::Io { source, .. } if source.kind == crate::vfs::IoErrorKind::TooManyFiles)
 }

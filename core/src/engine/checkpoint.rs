@@ -20,6 +20,7 @@ use crate::engine::{Engine, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, probe};
+use crate::planted::{self, Bug};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 use crate::vlog::segment_path;
 
@@ -40,7 +41,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         // Held to the end: nothing leaves the tree, so every file stays.
         let install = self.install.lock();
-        let segments = self.without_removed(&install, &self.sync_values()?);
+        let mut segments = self.without_removed(&install, &self.sync_values()?);
+        segments.retain(|s| s.settled || !planted::is(Bug::CheckpointWithoutHeads));
         let mut state = install.manifest.state().clone();
         let tables = join(target, TABLE_DIR);
         fs.create_dir_all(&tables).at("create directory", &tables)?;

@@ -17,6 +17,7 @@ use crate::engine::{Engine, background};
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::manifest::{CleanClose, HeadEnd};
+use crate::planted::{self, Bug};
 use crate::sync::Ordering;
 use crate::vfs::Vfs;
 
@@ -48,7 +49,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if let Some(cause) = self.failure() {
             return Err(Error::ReadOnly(cause.to_string()));
         }
-        let flushed = self.flush_all();
+        let flushed = if planted::is(Bug::CloseTrustsLog) { Ok(()) } else { self.flush_all() };
         if let Err(error) = &flushed
             && !background::is_passing(error)
         {

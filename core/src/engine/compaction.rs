@@ -23,6 +23,7 @@ use crate::engine::{Engine, Install, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
 use crate::level::{self, Install as Installing};
+use crate::planted::{self, Bug};
 use crate::read::level_cursor::LevelCursor;
 use crate::read::range_set::RangeSet;
 use crate::read::scan::SourceCursor;
@@ -55,7 +56,7 @@ impl<'e, V: Vfs, I: MemIndex> NewTables<'e, V, I> {
     /// Makes the directory entries durable and gives the tables away.
     pub(crate) fn commit(mut self) -> Result<Vec<Arc<TableMeta>>> {
         let done = core::mem::take(&mut self.done);
-        if !done.is_empty() {
+        if !done.is_empty() && !planted::is(Bug::TableNameNotSynced) {
             let dir = self.engine.path(TABLE_DIR);
             // ORDER: names before the manifest edit that needs them.
             self.engine.fs.sync_dir(&dir).at("sync", &dir)?;

@@ -32,6 +32,7 @@ use crate::index::MemIndex;
 use crate::level::Version as TableVersion;
 use crate::manifest::{Manifest, ManifestState, probe};
 use crate::memtable::Memtable;
+use crate::planted::{self, Bug};
 use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex};
 use crate::table::{Table, TableShared};
@@ -164,6 +165,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                     batch_log.release_below(state.wal_floor)?;
                 }
             }
+        }
+        if options.read_only && planted::is(Bug::ReadOnlySweeps) {
+            report.swept_files = sweep_tables(&fs, dir, &state)?;
         }
         report.replayed_batches = replay.batches;
         report.replayed_ops = replay.ops;

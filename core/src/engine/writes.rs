@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::formats::envelope;
 use crate::index::MemIndex;
 use crate::memtable::Memtable;
+use crate::planted::{self, Bug};
 use crate::read::point;
 use crate::read::resolve::Bounds;
 use crate::read::view::View;
@@ -192,12 +193,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let mut appended = None;
         if logged {
-            let last = self.append(batch_log, group, extra)?;
-            let end = last.end;
-            appended = Some(last);
+            appended = match self.append(batch_log, group, extra) {
+                Err(_) if planted::is(Bug::FailedAppendAcknowledged) => None,
+                result => Some(result?),
+            };
+            let end = appended.as_ref().map(|last| last.end);
             for member in group.iter_mut() {
                 if let (false, Some(Ok(ticket))) = (member.disable_wal, &mut member.outcome) {
-                    ticket.end = Some(end);
+                    ticket.end = end;
                 }
             }
         }
@@ -218,9 +221,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         // A record's operations have consecutive seqs, so a batch without a record ends the record.
         while let Some(from) = rest.iter().position(|m| logged(&m)) {
             let run = rest[from..].iter().take_while(|m| logged(m)).count();
-            let members = &rest[from..from + run];
+            let members = &rest[from..from + if planted::is(Bug::FollowersNotLogged) { 1 } else { run }];
             rest = &rest[from + run..];
             let Some(Ok(first)) = members.first().and_then(|m| m.outcome.as_ref()) else { break };
+            if planted::is(Bug::BatchInPieces)
+                && let [member] = members
+            {
+                for (op, seq) in member.batch.iter().zip(first.first.0..) {
+                    let mut piece = Vec::new();
+                    op.encode(&mut piece);
+                    let section = Section { kind: envelope::SECTION_BATCH, group: 0, parts: &[&piece] };
+                    last = Some(batch_log.append(Seq(seq), &[section])?);
+                }
+                continue;
+            }
             let single;
             let parts: &[&[u8]] = if let [member] = members {
                 single = [member.batch.encoded()];
@@ -313,6 +327,9 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// wake those who wait for it.
     #[inline]
     pub fn apply(&self, batch: &WriteBatch, ticket: &Ticket<I>) -> bool {
+        if planted::is(Bug::PublishedBeforeApplied) {
+            self.publisher.done(ticket.number, ticket.last);
+        }
         let mut seq = ticket.first;
         let mut tally = self.counters.tally();
         for op in batch.iter() {
@@ -322,7 +339,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         debug_assert_eq!(seq.0, ticket.last.0 + 1);
         tally.done(batch.bytes());
-        let moved = self.publisher.done(ticket.number, ticket.last);
+        let moved =
+            planted::is(Bug::PublishedBeforeApplied) || self.publisher.done(ticket.number, ticket.last);
         let waited_for = self.flush_waits_for.load(Ordering::SeqCst);
         if waited_for != 0
             && self.publisher.published().0 >= waited_for
@@ -372,10 +390,14 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     pub(crate) fn sync_log(&self) -> Result<()> {
         let Some(batch_log) = &self.batch_log else { return Ok(()) };
+        if planted::is(Bug::SyncDoesNothing) {
+            return Ok(());
+        }
         // ORDER: values before the pointers that name them, and no claim about a pointer that was logged behind the
         // sync of the values.
         let started = self.clock.monotonic_ns();
-        let result = batch_log.sync_after(|| self.vlog.sync());
+        let result = batch_log
+            .sync_after(|| if planted::is(Bug::PointerBeforeValue) { Ok(()) } else { self.vlog.sync() });
         self.counters.synced(self.clock.monotonic_ns().saturating_sub(started));
         result.map(|_| ()).map_err(|error| {
             self.poison(&error);

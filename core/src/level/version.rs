@@ -14,6 +14,7 @@ use core::ops::RangeInclusive;
 use nokv_formats::{KeyRef, TableId, TableMeta};
 
 use crate::limits::LEVELS;
+use crate::planted::{self, Bug};
 use crate::sync::Arc;
 
 /// Something that stands for a table: its metadata alone, or an open table.
@@ -223,6 +224,9 @@ pub(crate) fn overlaps(meta: &TableMeta, start: KeyRef<'_>, end: KeyRef<'_>) -> 
 fn sort_newest_first<T: TableInfo>(tables: &mut [T]) {
     tables.sort_by(|a, b| {
         let (a, b) = (a.meta(), b.meta());
+        if planted::is(Bug::OrderedByNumber) {
+            return b.id.cmp(&a.id);
+        }
         (b.props.seq_max, b.id).cmp(&(a.props.seq_max, a.id))
     });
 }

@@ -9,6 +9,7 @@ use nokv_formats::current::{self, BYTES_MAX, Current, NAME, SLOTS, UNKNOWN_FORMA
 
 use super::replay::{is_fresh, parse_name, replay};
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::vfs::{DirEntry, IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 const TMP: &str = "CURRENT.tmp";
@@ -143,7 +144,9 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
             }
             return Err(error);
         }
-        file.sync().at("sync", &tmp)?;
+        if !planted::is(Bug::CurrentNotSynced) {
+            file.sync().at("sync", &tmp)?;
+        }
         drop(file);
         fs.rename(&tmp, &path).at("rename", &path)?;
         sync_dir(fs, dir)?;

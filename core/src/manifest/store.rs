@@ -14,6 +14,7 @@ use super::current_file::{self, probe, read_whole, sync_dir, unlink_if_there};
 use super::replay::{parse_name, replay};
 use super::state::ManifestState;
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 
 /// A manifest longer than this is rewritten, unless told otherwise.
@@ -277,7 +278,10 @@ impl<V: Vfs> Manifest<V> {
             self.durable = self.len;
             return Err(error);
         }
-        if sync && let Err(error) = file.sync().at("sync", &path) {
+        if sync
+            && !planted::is(Bug::EditNotSynced)
+            && let Err(error) = file.sync().at("sync", &path)
+        {
             return self.die(error);
         }
         if sync {
@@ -401,7 +405,13 @@ impl<V: Vfs> Manifest<V> {
             return Err(error);
         }
         // ORDER: the new file and its name are durable before CURRENT names it.
-        if let Err(error) = file.sync().at("sync", &path).and_then(|()| sync_dir(&self.fs, &self.dir)) {
+        let synced = file.sync().at("sync", &path);
+        let named = if planted::is(Bug::ManifestNameNotSynced) {
+            synced
+        } else {
+            synced.and_then(|()| sync_dir(&self.fs, &self.dir))
+        };
+        if let Err(error) = named {
             return self.die(error);
         }
         let before = self.current.clone();

@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::{EntryRef, Kind, Seq, Version};
 
+use crate::planted::{self, Bug};
+
 /// What a read is bounded by.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -126,6 +128,9 @@ impl Resolver {
             || self.hidden_to.is_some_and(|v| entry.version <= v)
             || self.purged.contains(&entry.version);
         let expired = entry.kind.has_value() && entry.expires_at != 0 && entry.is_expired(now_ms());
+        if expired && planted::is(Bug::ExpiredUncoversOlder) {
+            return Next::Entry;
+        }
         if entry.kind == Kind::Delete || expired {
             self.delete_seq = self.delete_seq.max(entry.seq);
             self.delete_version = self.delete_version.max(Some(entry.version));

@@ -10,12 +10,13 @@ use nokv_formats::filter::Filter;
 use nokv_formats::key::{KEY_BYTES_MAX, VALUE_BYTES_MAX, key_hash};
 use nokv_formats::table::{Footer, IndexBuilder, encode_range_deletes};
 use nokv_formats::{
-    EntryRef, KeyBuf, KeyRef, Kind, RangeDelete, Seq, TableId, TableMeta, TableProps, ValuePtr, Version,
-    VlogLive, crc,
+    CfId, EntryRef, KeyBuf, KeyRef, Kind, RangeDelete, Seq, TableId, TableMeta, TableProps, ValuePtr,
+    Version, VlogLive, crc,
 };
 
 use super::compress::{self, Compression};
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::vfs::VfsFile;
 
 /// How to build a table.
@@ -160,7 +161,9 @@ impl<F: VfsFile> TableBuilder<F> {
         if !same_key {
             self.hash = key_hash(key);
             if self.options.bloom_bits_per_key > 0 {
-                self.hashes.push(self.hash);
+                let is_bare = planted::is(Bug::FilterWithoutFamily);
+                let bare = KeyRef { cf: CfId::DEFAULT, ..key };
+                self.hashes.push(if is_bare { key_hash(bare) } else { self.hash });
             }
         }
         if self.block_open {

@@ -20,6 +20,7 @@ use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, survey
 use super::tail::{Config, Rotated, Tail, remove_segment};
 use super::truncate::{finish, pending, pretend};
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::Arc;
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, join};
 
@@ -241,7 +242,9 @@ pub(super) fn open_surveyed<V: Vfs>(fs: &V, config: &Config, s: &Surveyed) -> Re
     let capacity =
         if s.file_bytes < HEADER_BYTES as u64 { config.segment_bytes } else { s.file_bytes / 8 * 8 };
     let segment = Segment::open(fs, s.path.clone(), s.number, capacity, header)?;
-    segment.zero_from(s.end)?;
+    if !planted::is(Bug::CutBytesStay) {
+        segment.zero_from(s.end)?;
+    }
     segment.write_again(old.write_offset.min(s.end), s.end)?;
     segment.sync_all(s.end)?;
     segment.update_header(|_| {})?;

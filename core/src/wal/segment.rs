@@ -16,6 +16,7 @@ use alloc::vec;
 use nokv_formats::walfs::{FLAG_SEALED, HEADER_BYTES, SegmentHeader, segment_file_name};
 
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, VfsMap, join};
 
@@ -65,7 +66,9 @@ impl<V: Vfs> Segment<V> {
             let _ = fs.unlink(&temporary);
             return Err(e);
         }
-        fs.sync_dir(shape.dir).at("sync_dir", shape.dir)?;
+        if !planted::is(Bug::LogNameNotSynced) {
+            fs.sync_dir(shape.dir).at("sync_dir", shape.dir)?;
+        }
         let map = map_of(fs, &file, shape.bytes);
         Ok(Self {
             number,
@@ -145,10 +148,11 @@ impl<V: Vfs> Segment<V> {
             return Ok(());
         }
         let from = if from == HEADER_BYTES as u64 { 0 } else { from };
-        match &self.map {
-            Some(map) => map.flush(from, end - from).at("flush", &self.path)?,
-            None => self.file.sync().at("sync", &self.path)?,
-        }
+        let flush = || match &self.map {
+            Some(map) => map.flush(from, end - from).at("flush", &self.path),
+            None => self.file.sync().at("sync", &self.path),
+        };
+        flush().or_else(|e| if planted::is(Bug::SyncTriedAgain) { flush() } else { Err(e) })?;
         self.flushed.store(end, Ordering::Release);
         Ok(())
     }

@@ -23,6 +23,7 @@ use super::segment::{Segment, Shape};
 use super::survey::{SegmentInfo, read_segment};
 use crate::clock::Clock;
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::vfs::{IoErrorKind, Vfs, VfsFile, join};
 
@@ -179,6 +180,15 @@ struct Snapshot<V: Vfs> {
     end: Position,
 }
 
+/// What a flush did.
+struct Flushed<V: Vfs> {
+    /// Everything before is durable.
+    end: Position,
+    active: Rotated<V>,
+    /// An error is a header that found no space: its segment waits for a later flush to seal it.
+    sealed: Result<()>,
+}
+
 pub(crate) struct Tail<V: Vfs> {
     pub fs: V,
     pub config: Config,
@@ -284,7 +294,10 @@ impl<V: Vfs> Tail<V> {
             set = set.and_then(|()| segment.flush_header());
         }
         set.inspect_err(|e| {
-            state.dead = Some(e.clone());
+            // A header that found no space is as it was: the next append tries again.
+            if !is_refused(e) {
+                state.dead = Some(e.clone());
+            }
         })
     }
 
@@ -340,7 +353,8 @@ impl<V: Vfs> Tail<V> {
         }
         let snapshot = self.snapshot(false)?;
         before()?;
-        self.flush_snapshot(snapshot).map(|(end, _)| end)
+        // Seals that found no space are left to a later flush: the bytes are durable.
+        self.flush_snapshot(snapshot).map(|flushed| flushed.end)
     }
 
     /// Makes everything appended before the call durable. Callers share flushes.
@@ -380,7 +394,8 @@ impl<V: Vfs> Tail<V> {
     /// Holder of `flush` only. With `closing`, the closed flag is not an error.
     pub(super) fn flush_to_end(&self, closing: bool) -> Result<(Position, Rotated<V>)> {
         let snapshot = self.snapshot(closing)?;
-        self.flush_snapshot(snapshot)
+        let Flushed { end, active, sealed } = self.flush_snapshot(snapshot)?;
+        sealed.map(|()| (end, active))
     }
 
     /// What a flush will cover.
@@ -393,24 +408,32 @@ impl<V: Vfs> Tail<V> {
     }
 
     /// Holder of `flush` only.
-    fn flush_snapshot(&self, snapshot: Snapshot<V>) -> Result<(Position, Rotated<V>)> {
+    fn flush_snapshot(&self, snapshot: Snapshot<V>) -> Result<Flushed<V>> {
         let Snapshot { rotated, active, end } = snapshot;
+        if planted::is(Bug::EndBeforeBytes) {
+            self.poison(active.segment.update_header(|h| h.write_offset = active.end))?;
+        }
         // ORDER: all data, then the seals, then the durable position; so no claim ends inside a batch.
         for old in rotated.iter().chain([&active]) {
             self.poison(old.segment.flush(old.end))?;
         }
-        self.seal_all(rotated)?;
+        let sealed = match self.seal_all(rotated) {
+            Err(e) if !is_refused(&e) => return Err(e),
+            sealed => sealed,
+        };
         self.advance_durable(end);
         // ORDER: the write offset is a proof of durability, so it comes after the flush.
         if active.entries > 0 {
             let now = self.config.now_ns();
-            self.poison(active.segment.update_header(|h| {
+            let told = active.segment.update_header(|h| {
                 h.write_offset = active.end;
                 h.entry_count = active.entries;
                 h.modified_ns = now.max(h.modified_ns);
-            }))?;
+            });
+            // Without space for the proof the bytes are durable all the same.
+            self.poison(told.or_else(|e| if is_refused(&e) { Ok(()) } else { Err(e) }))?;
         }
-        Ok((end, active))
+        Ok(Flushed { end, active, sealed })
     }
 
     fn seal_all(&self, rotated: VecDeque<Rotated<V>>) -> Result<()> {
@@ -425,7 +448,11 @@ impl<V: Vfs> Tail<V> {
     }
 
     fn seal_one(&self, old: &Rotated<V>) -> Result<()> {
-        self.poison(old.segment.seal(old.end, old.entries, self.config.now_ns()))?;
+        let sealed = old.segment.seal(old.end, old.entries, self.config.now_ns());
+        if matches!(&sealed, Err(e) if is_refused(e)) {
+            return sealed;
+        }
+        self.poison(sealed)?;
         if self.config.write_index {
             // The index can be rebuilt from the records at any time: failing to write it loses nothing, and no
             // reader believes one that is wrong.
@@ -468,6 +495,11 @@ impl<V: Vfs> Tail<V> {
 
 fn next_number(number: u32) -> Result<u32> {
     number.checked_add(1).ok_or_else(|| Error::InvalidArgument("the log is out of segment numbers".into()))
+}
+
+/// Did a write find no space? A header is then as it was: only bytes behind the end of a file are ever written in part.
+fn is_refused(e: &Error) -> bool {
+    matches!(e, Error::Io { op: "write", source, .. } if source.kind == IoErrorKind::NoSpace)
 }
 
 /// Making a segment may fail cleanly (no space, no handles); a failed sync may not.

@@ -26,7 +26,7 @@ use drive::{DIR, Drive, environment};
 use track::{Mark, Track};
 use verify::{Origin, Question, Recovered};
 
-use crate::net::{Scale, text_of};
+use crate::net::{Scale, say, text_of};
 
 /// Threads that check images.
 const CHECKERS: usize = 2;
@@ -34,7 +34,9 @@ const CHECKERS: usize = 2;
 const DEPTH_MAX: usize = 3;
 /// Failures that are reported in full.
 const FAILURES_MAX: usize = 5;
-/// Every workload gives at least so many images: the thirteen of the suite are above 20,000 together.
+/// After so many failures no more images are made: they say nothing new.
+const FAILURES_ENOUGH: usize = 20;
+/// Every workload gives at least so many images: the fourteen of the suite are above 20,000 together.
 const IMAGES_MIN: usize = 1_600;
 
 /// A workload and the disk it runs on.
@@ -113,7 +115,7 @@ struct Checker<'a, I: MemIndex> {
     only: Option<String>,
     images: AtomicUsize,
     failures: Mutex<Vec<String>>,
-    failed: AtomicUsize,
+    failed: Arc<AtomicUsize>,
 }
 
 impl<I: MemIndex> Checker<'_, I> {
@@ -233,7 +235,7 @@ impl<I: MemIndex> Checker<'_, I> {
         loop {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = job else { return };
-            if self.wants(&job.case) && self.failed.load(Ordering::Relaxed) < 200 {
+            if self.wants(&job.case) && self.failed.load(Ordering::Relaxed) < FAILURES_ENOUGH {
                 self.check(&job, 1);
             }
         }
@@ -271,7 +273,7 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
         only: only.map(|(_, case)| case).filter(|case| !case.is_empty()),
         images: AtomicUsize::new(0),
         failures: Mutex::new(Vec::new()),
-        failed: AtomicUsize::new(0),
+        failed: Arc::default(),
     };
     let (send, receive) = sync_channel::<Job>(64);
     let receive = Mutex::new(receive);
@@ -281,8 +283,11 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
         }
         let hook = {
             let (fs, track, mode, seed) = (fs.clone(), track.clone(), workload.mode, seed());
-            let kinds = checker.kinds;
+            let (kinds, failed) = (checker.kinds, Arc::clone(&checker.failed));
             move |call: u64, op: &str, path: &str| {
+                if failed.load(Ordering::Relaxed) >= FAILURES_ENOUGH {
+                    return;
+                }
                 let mark = track.mark();
                 for (n, &(name, kind)) in kinds.iter().enumerate() {
                     let seed = mix(seed, call * 16 + n as u64);
@@ -310,7 +315,7 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
     });
     let images = checker.images.load(Ordering::Relaxed);
     let failed = checker.failed.load(Ordering::Relaxed);
-    println!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len());
+    say(&format!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len()));
     let failures = checker.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(failures.is_empty(), "{failed} of {images} images break a rule:\n{}", failures.join("\n"));
     assert!(images >= IMAGES_MIN || checker.only.is_some(), "only {images} images");

@@ -31,6 +31,7 @@ pub fn all() -> Vec<Workload<Skiplist>> {
         usual("levels", workloads::levels),
         usual("collection", workloads::collection),
         hostile("collection-hostile", workloads::collection),
+        usual("numbers", workloads::numbers),
         usual("families", workloads::families),
         Workload {
             options: EngineOptions { manifest_rewrite_bytes: 600, ..tiny(()) },

@@ -126,6 +126,33 @@ pub fn collection<I: MemIndex>(mut d: Drive<MemFs, I>) {
     d.close();
 }
 
+/// Collections that leave numbers in another order than seqs, and none of the last ones in use.
+pub fn numbers<I: MemIndex>(mut d: Drive<MemFs, I>) {
+    // A table of level 0 is rewritten in its place, below a newer one: a higher number, the same seqs.
+    for i in 0..8 {
+        let ops = vec![d.put(0, &key(i / 2), 7000)];
+        d.write(ops);
+    }
+    d.flush();
+    let ops = (0..4).map(|i| d.put(0, &key(i), 20)).collect();
+    d.write(ops);
+    d.flush();
+    d.collect(0.2);
+    d.compact(0);
+    d.collect(0.1);
+    d.work();
+    // The last segments go, with their numbers.
+    d.write(vec![Op::DeleteRange(0, key(0).into(), key(99).into())]);
+    d.flush();
+    d.compact(0);
+    d.collect(0.1);
+    d.reopen();
+    let ops = vec![d.put(0, &key(1), 7000), d.put(0, &key(2), 7000), d.put(0, &key(3), 7000)];
+    d.write(ops);
+    d.reopen();
+    d.close();
+}
+
 /// Families come and go.
 pub fn families<I: MemIndex>(mut d: Drive<MemFs, I>) {
     let a = d.create_family("first");

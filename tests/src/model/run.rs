@@ -13,6 +13,7 @@ use super::history::{History, Read};
 use super::reads::Held;
 use super::seen::Seen;
 use crate::laws::index::Course;
+use crate::net::say;
 
 /// What differs between runs.
 pub struct Setup<V, C> {
@@ -239,7 +240,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         self.seen.add(&db);
         db.close().expect("close");
         if self.setup.ops >= 100_000 {
-            println!("{}, seed {}: {:?}", self.setup.name, self.setup.seed, self.seen);
+            say(&format!("{}, seed {}: {:?}", self.setup.name, self.setup.seed, self.seen));
             self.seen.check(self.setup.kill.is_some());
         }
     }
@@ -309,9 +310,9 @@ impl<V: Vfs, I: MemIndex> Drop for Run<V, I> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Setup { name, seed, .. } = &self.setup;
-            eprintln!("model run {name}, seed {seed}, operation {}; the last ones:", self.number);
-            self.last.iter().for_each(|op| eprintln!("  {op}"));
-            eprintln!("{}", self.options_text);
+            say(&format!("model run {name}, seed {seed}, operation {}; the last ones:", self.number));
+            self.last.iter().for_each(|op| say(&format!("  {op}")));
+            say(&self.options_text);
         }
     }
 }

@@ -27,6 +27,7 @@ workloads! {
     levels "levels",
     collection "collection",
     collection_on_a_plain_hostile_disk "collection-hostile",
+    numbers "numbers",
     families "families",
     log "log",
     log_with_a_lazy_manifest "log-lazy",

@@ -6,6 +6,8 @@ mod crash;
 mod crash_found;
 mod damage;
 mod fault;
+mod fault_found;
+mod glimpse;
 mod golden;
 mod handle;
 mod hot_keys;

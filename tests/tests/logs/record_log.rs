@@ -1,12 +1,10 @@
 //! The record log: ids, sizes, both cuts, iterators over them, crashes at every call, and a model.
 
-use std::sync::{Arc, Mutex};
-
 use nokv_core::Error;
-use nokv_core::vfs::{Capabilities, OpenMode, Vfs, VfsFile};
+use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
 use nokv_core::wal::record_log::{MAX_RECORD_DATA_LEN, Record, RecordIter};
 use nokv_core::wal::{Log, LogOptions, RecordLog};
-use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
+use nokv_vfs_mem::MemFs;
 use nokv_vfs_std::StdFs;
 use proptest::prelude::*;
 
@@ -364,85 +362,9 @@ fn a_log_of_the_original_opens_and_goes_on() {
     assert_eq!(ids(&log, 0), (100..=last + 1).collect::<Vec<_>>());
 }
 
-/// What a crash image must hold: (first, last) pairs that are allowed.
-type Allowed = Vec<(u64, u64)>;
-
-fn crash_everywhere(maps: bool) {
-    let fs = MemFs::with_capabilities(Capabilities { maps, ..MemFs::new().capabilities() });
-    let log = open(&fs).unwrap();
-    let allowed: Arc<Mutex<Allowed>> = Arc::default();
-    let images = Arc::new(Mutex::new(vec![]));
-    let hook = {
-        let (fs, images, allowed) = (fs.clone(), Arc::clone(&images), Arc::clone(&allowed));
-        move |call: u64, op: &str, path: &str| {
-            let allowed = allowed.lock().unwrap().clone();
-            let mut images = images.lock().unwrap();
-            let what = format!("before call {call} {op} {path}");
-            images.push((fs.kill_clone(), allowed.clone(), format!("kill {what}")));
-            let kinds = [CrashImage::None, CrashImage::All, CrashImage::OneOnly, CrashImage::Random];
-            for (i, image) in kinds.into_iter().enumerate() {
-                let mode = if i % 2 == 0 { CrashMode::Posix } else { CrashMode::Hostile };
-                let cloned = fs.crash_clone(call * 5 + i as u64, mode, image);
-                images.push((cloned, allowed.clone(), format!("{mode:?} {image:?} {what}")));
-            }
-        }
-    };
-    fs.set_call_hook(Box::new(hook));
-    // (0, 0) is the empty log.
-    let expect = |states: Allowed| *allowed.lock().unwrap() = states;
-    expect(vec![(0, 0)]);
-    let (mut first, mut last) = (0u64, 0u64);
-    for step in 0..14u64 {
-        let from = (first, last);
-        match step {
-            4 => {
-                expect(vec![from, (first, 5)]);
-                log.truncate(5).unwrap();
-            }
-            9 => {
-                let states = (first..=last).map(|f| (f, last)).collect();
-                expect(states);
-                log.trim(last - 2).unwrap();
-            }
-            12 => {
-                expect(vec![from, (0, 0)]);
-                log.truncate(0).unwrap();
-            }
-            _ => {
-                let batch: Vec<_> = (last + 1..=last + 2).map(|id| (id, data(id, 200_000))).collect();
-                let records: Vec<_> = batch.iter().map(|(id, data)| Record { id: *id, data }).collect();
-                // A prefix of the batch may be there, the records before it are.
-                let start = if first == 0 { last + 1 } else { first };
-                expect(vec![from, (start, last + 1), (start, last + 2)]);
-                log.append(&records).unwrap();
-            }
-        }
-        first = log.first_id().unwrap_or(0);
-        last = log.last_id().unwrap_or(0);
-        expect(vec![(first, last)]);
-    }
-    fs.clear_call_hook();
-    let images = images.lock().unwrap();
-    assert!(images.len() > 300, "{}", images.len());
-    for (image, allowed, what) in images.iter() {
-        let log = open(image).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let found = (log.first_id().unwrap_or(0), log.last_id().unwrap_or(0));
-        assert!(allowed.contains(&found), "{what}: {found:?}, not one of {allowed:?}");
-        let seen = drain(&mut log.iter(0)).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let whole = seen.iter().all(|(id, bytes)| *bytes == data(*id, 200_000));
-        let expected = if found.0 == 0 { 0 } else { found.1 - found.0 + 1 };
-        assert!(whole && seen.len() as u64 == expected, "{what}: {} of {expected}", seen.len());
-    }
-}
-
 #[test]
 fn a_crash_at_any_call_keeps_appends_cuts_whole_and_a_batch_a_prefix() {
-    crash_everywhere(true);
-}
-
-#[test]
-fn a_crash_at_any_call_without_maps() {
-    crash_everywhere(false);
+    assert!(nokv_tests::record_log::run_all(nokv_tests::net::Scale::Slice) > 500);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
 use crate::memtable::Memtable;
+use crate::planted::{self, Bug};
 use crate::read::view::Tables;
 use crate::sync::{Arc, Ordering};
 use crate::vfs::Vfs;
@@ -136,7 +137,10 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let in_flight = self.enter_flight();
         let victims = self.gc.lock().moving.clone();
         let mut mover = Mover { engine: self, victims, moved_bytes: 0, record: Vec::new(), damaged: None };
-        let place = Place { level: input.level, ingest: input.ingest };
+        let place = match planted::is(Bug::CollectionOnTop) {
+            true => Place { level: 0, ingest: false },
+            false => Place { level: input.level, ingest: input.ingest },
+        };
         let result = self.merge_tables(&[input], place, &mut mover);
         drop(in_flight);
         self.install.lock().busy.release(token);

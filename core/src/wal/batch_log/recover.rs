@@ -31,6 +31,7 @@ use nokv_formats::walfs::{
 
 use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
+use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU64};
 use crate::vfs::{Vfs, join};
 use crate::wal::open::{fresh, remove_behind};
@@ -515,7 +516,9 @@ fn settle<V: Vfs>(
             capacity,
             SegmentHeader { flags: FLAG_ACTIVE, ..header },
         )?;
-        segment.zero_from(s.end)?;
+        if !planted::is(Bug::TornTailStays) {
+            segment.zero_from(s.end)?;
+        }
         let durable = match mark.segment.cmp(&s.number) {
             Ordering::Less => 0,
             Ordering::Equal => mark.offset.min(s.end),
