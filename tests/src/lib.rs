@@ -3,6 +3,8 @@
 #[cfg(feature = "skiplist")]
 pub mod crash;
 pub mod foreign;
+#[cfg(feature = "skiplist")]
+pub mod hostile;
 pub mod laws;
 #[cfg(feature = "skiplist")]
 pub mod layers;

@@ -8,6 +8,7 @@ mod fault;
 mod format_damage;
 mod golden;
 mod handle;
+mod hostile_found;
 mod hot_keys;
 mod model;
 mod model_found;
