@@ -84,7 +84,9 @@ pub fn weight(image: &[u8]) -> usize {
 
 /// The files below `dir`, but for lock files.
 pub fn take(fs: &MemFs, dir: &str) -> Vec<File> {
-    let files = crate::small_db::files(fs, dir).into_iter().filter(|path| !path.ends_with("LOCK"));
+    let files = crate::small_db::files(fs, dir)
+        .into_iter()
+        .filter(|path| !path.ends_with("LOCK") && !path.ends_with(".lock"));
     files.map(|path| File { bytes: fs.contents(&path).expect("a listed file"), path }).collect()
 }
 

@@ -97,7 +97,7 @@ pub const TARGETS: &[Target] = &[
     },
     directory("log", logs::log, LOGS, 600),
     directory("segment_file", logs::segment_file, LOGS, 600),
-    directory("record_log", logs::record_log, LOGS, 200),
+    directory("record_log", logs::record_log, Bound { fixed: 3 << 20, per_byte: 16 }, 200),
     directory("journal", logs::journal, LOGS, 600),
     directory("batch_log", logs::batch_log, LOGS, 600),
     directory("manifest_files", logs::manifest_files, LOGS, 1000),

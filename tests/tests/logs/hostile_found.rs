@@ -55,7 +55,7 @@ fn with_header(change: impl Fn(&mut SegmentHeader)) -> MemFs {
     let fs = MemFs::new();
     let options = LogOptions { segment_bytes: 256, ..LogOptions::default() };
     let log = Log::open(fs.clone(), "log", options).unwrap();
-    (1..=9u64).for_each(|i| drop(log.append(&[7; 40], i).unwrap()));
+    (1..=9u64).for_each(|i| assert!(log.append(&[7; 40], i).is_ok()));
     log.close().unwrap();
     for segment in log.segments() {
         let path = format!("log/{:09}.wal", segment.number);
