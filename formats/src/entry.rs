@@ -36,6 +36,8 @@ impl Seq {
     pub const ZERO: Self = Self(0);
     /// The highest number that fits 56 bits.
     pub const MAX: Self = Self((1 << 56) - 1);
+    /// No batch starts above this: one of 2^32 operations still ends within 56 bits.
+    pub const BATCH_START_MAX: Self = Self(Self::MAX.0 - u32::MAX as u64);
 }
 
 impl fmt::Display for Seq {

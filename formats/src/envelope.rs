@@ -108,8 +108,8 @@ impl Envelope {
     /// Splits a record's payload into envelope and chunk.
     ///
     /// # Errors
-    /// A payload that is shorter than an envelope, another format, unknown flags, or a durable position
-    /// behind the record's own.
+    /// A payload that is shorter than an envelope, another format, unknown flags, a durable position
+    /// behind the record's own, or a first seq above [`Seq::BATCH_START_MAX`].
     pub fn decode(payload: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let (stored, chunk) =
             Stored::ref_from_prefix(payload).map_err(|_| Malformed::new(payload.len(), "a log envelope"))?;
@@ -130,6 +130,9 @@ impl Envelope {
         };
         if envelope.durable > envelope.at {
             return Err(Malformed::new(20, "a durable position before the record"));
+        }
+        if envelope.first_seq > Seq::BATCH_START_MAX {
+            return Err(Malformed::new(40, "a first seq that leaves room for a batch"));
         }
         Ok((envelope, chunk))
     }

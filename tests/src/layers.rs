@@ -76,4 +76,10 @@ pub const LAYERS: &[Layer] = &[
         unit: "images",
         run: crate::record_log::run_all,
     },
+    Layer {
+        name: "hostile",
+        fault: "bytes that nobody wrote, with right checksums too",
+        unit: "inputs",
+        run: crate::hostile::suite::run_all,
+    },
 ];

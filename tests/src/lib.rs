@@ -8,6 +8,8 @@ pub mod faults;
 pub mod foreign;
 #[cfg(feature = "skiplist")]
 pub mod glimpse;
+#[cfg(feature = "skiplist")]
+pub mod hostile;
 pub mod laws;
 #[cfg(feature = "skiplist")]
 pub mod layers;

@@ -16,6 +16,7 @@ use nokv_formats::{CfId, KeyRef, RangeDelete, Seq, TableMeta};
 
 use crate::engine::checkpoint::copy_file;
 use crate::engine::compaction::NewTables;
+use crate::engine::writes::check_seqs;
 use crate::engine::{Engine, TABLE_DIR};
 use crate::error::{Error, IoContext, Result};
 use crate::index::MemIndex;
@@ -65,6 +66,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             let commit = self.commit.lock();
             (commit.next_seq, commit.next_ticket)
         };
+        check_seqs(seq)?;
         if !self.publisher.is_drained(ticket) {
             return Err(Error::Busy("writes are not yet applied"));
         }

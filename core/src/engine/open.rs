@@ -42,6 +42,9 @@ use crate::wal::batch_log::SEGMENT_EXT;
 use crate::wal::{Cut, Tally, remove_temporaries};
 use crate::write::publish::Publisher;
 
+/// No database gives out as many table numbers in its life; what names a higher one lies, and adding to it could wrap.
+const TABLE_NUMBER_MAX: u64 = 1 << 62;
+
 /// What opening found.
 #[derive(Debug, Clone, Default)]
 pub struct OpenReport {
@@ -118,7 +121,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         report.clean = opened.clean.is_some();
         report.manifest_torn_at = opened.torn_at;
         let state = manifest.state().clone();
-        let highest_table = check_tables(&fs, dir, &state)?;
+        let next_table = state.next_file_id.max(check_tables(&fs, dir, &state)?.saturating_add(1));
+        if next_table > TABLE_NUMBER_MAX {
+            let what = "table numbers that are not used up";
+            return Err(Error::corrupt(join(dir, TABLE_DIR), 0, what));
+        }
         let vlog_options = ValueLogOptions {
             segment_bytes: options.value_log_segment_bytes,
             max_entries: options.value_log_max_entries,
@@ -221,7 +228,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             families: ArcCell::new(Arc::new(Families::of(&state))),
             snapshots: Mutex::default(),
             expiry_cut: AtomicU64::new(state.expiry_cut),
-            next_table: AtomicU64::new(state.next_file_id.max(highest_table + 1)),
+            next_table: AtomicU64::new(next_table),
             database_id: state.db_id,
             // What earlier processes dropped is not known.
             dropped_seq: AtomicU64::new(last.0),

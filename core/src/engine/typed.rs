@@ -15,6 +15,7 @@ use nokv_formats::envelope::{
 };
 use nokv_formats::manifest::RaftPointer;
 
+use crate::engine::writes::check_seqs;
 use crate::engine::{Commit, Engine, Member, Ticket, WAL_DIR, background};
 use crate::error::{Error, Result};
 use crate::index::MemIndex;
@@ -178,6 +179,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Appends a record without operations. The commit lock makes its first seq that of the next operation.
     pub(super) fn append_sections(&self, commit: &Commit<I>, sections: &[Section<'_>]) -> Result<Appended> {
         let batch_log = self.batch_log.as_ref().ok_or(Error::Closed)?;
+        check_seqs(commit.next_seq)?;
         batch_log.append(commit.next_seq, sections).map_err(|error| {
             if background::is_passing(&error) {
                 return error;

@@ -79,6 +79,14 @@ impl<V: Vfs, I: MemIndex> Drop for Separated<'_, V, I> {
 /// A batch to log, its large values replaced by pointers, and what keeps their segments meanwhile.
 pub type Prepared<'b, 'e, V, I> = (Cow<'b, WriteBatch>, Option<Separated<'e, V, I>>);
 
+/// Are there seqs for one more batch? Only a manifest that lies, or 2^56 writes, can use them up.
+pub(super) fn check_seqs(next: Seq) -> Result<()> {
+    match next <= Seq::BATCH_START_MAX {
+        true => Ok(()),
+        false => Err(Error::ReadOnly("its seqs are used up".to_string())),
+    }
+}
+
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Moves large values to the value log. The guard is kept until the batch is published, or given up.
     ///
@@ -169,6 +177,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Err(Error::Busy("an ingest runs"));
         }
         let batch_log = self.batch_log.as_ref().ok_or(Error::Closed)?;
+        check_seqs(commit.next_seq)?;
         if commit.active.memory_bytes() >= self.options.memtable_bytes {
             self.rotate_locked(commit)?;
             self.signals.work_ready();

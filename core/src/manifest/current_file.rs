@@ -124,6 +124,11 @@ fn damaged(dir: &str, name: &str, m: nokv_formats::Malformed) -> Error {
     }
 }
 
+fn next_generation(current: &Current, dir: &str) -> Result<u64> {
+    let next = current.generation.checked_add(1);
+    next.ok_or_else(|| Error::corrupt(join(dir, NAME), 16, "a generation below 2^64"))
+}
+
 /// Replaces `CURRENT`, durably. `current.generation` is raised to be the highest.
 ///
 /// # Errors
@@ -131,7 +136,7 @@ fn damaged(dir: &str, name: &str, m: nokv_formats::Malformed) -> Error {
 /// state is there.
 pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<()> {
     if fs.capabilities().atomic_rename {
-        current.generation += 1;
+        current.generation = next_generation(current, dir)?;
         let (tmp, path) = (join(dir, TMP), join(dir, NAME));
         unlink_if_there(fs, &tmp)?;
         let file = fs.create(&tmp).at("create", &tmp)?;
@@ -167,7 +172,7 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
     }
     sync_dir(fs, dir)?;
     for index in [older, 1 - older] {
-        current.generation += 1;
+        current.generation = next_generation(current, dir)?;
         let path = join(dir, SLOTS[index]);
         let file = match fs.open(&path, OpenMode::ReadWrite) {
             Ok(file) => file,

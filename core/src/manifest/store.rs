@@ -391,11 +391,14 @@ impl<V: Vfs> Manifest<V> {
     fn write_whole(&mut self) -> Result<()> {
         let number = self.next_number;
         let path = join(&self.dir, &manifest_name(number));
+        let next_number = number
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt(path.clone(), 0, "a manifest number below 2^64"))?;
         let mut frame = Vec::new();
         Group { db_id: self.current.db_id, number: 0, durable: 0, edits: self.state.to_edits() }
             .encode(&mut frame);
         let file = self.fs.create(&path).at("create", &path)?;
-        self.next_number += 1;
+        self.next_number = next_number;
         if let Err(error) = file.write_at(&frame, 0).at("write", &path) {
             drop(file);
             if !error.is_no_space() {

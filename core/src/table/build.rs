@@ -134,10 +134,10 @@ impl<F: VfsFile> TableBuilder<F> {
     ///
     /// # Errors
     /// [`Error::Io`] of a write; every later call then fails too. [`Error::Corrupt`] for a pointer that is
-    /// none.
+    /// none, and for entries out of order: that would make a table that lies.
     ///
     /// # Panics
-    /// If entries are out of order or above the limits: that would make a table that lies.
+    /// If key, value or seq are above the limits.
     pub fn add(&mut self, key: KeyRef<'_>, entry: &EntryRef<'_>) -> Result<()> {
         if let Some(e) = &self.failed {
             return Err(e.clone());
@@ -155,7 +155,11 @@ impl<F: VfsFile> TableBuilder<F> {
             } else {
                 (last.cf, theirs) < (key.cf, mine)
             };
-            assert!(ascends, "entries of a table out of order: {last:?} then {key:?}");
+            if !ascends {
+                // Merges read tables, and a table with right checksums may lie.
+                let what = "what this table is made of is out of order";
+                return Err(self.failed.insert(Error::corrupt(&self.path, self.written, what)).clone());
+            }
         }
         self.count(key, entry)?;
         if !same_key {

@@ -10,11 +10,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use nokv_formats::block::{HEADER_BYTES, TRAILER_BYTES};
+use nokv_formats::block::{HEADER_BYTES, TRAILER_BYTES, split_raw_len};
 use nokv_formats::entry::stamp_order;
 use nokv_formats::key::KEY_BYTES_MAX;
 use nokv_formats::table::{FOOTER_BYTES, Footer, Index, decode_range_deletes};
-use nokv_formats::{EntryRef, KeyBuf, KeyRef, Kind, Malformed, RangeDelete, Seq, TableMeta, Version, crc};
+use nokv_formats::{
+    EntryRef, KeyBuf, KeyRef, Kind, Malformed, RangeDelete, Seq, TableMeta, Version, crc, varint,
+};
 
 use super::block::{Block, Place};
 use crate::error::{Error, IoContext, Result};
@@ -130,8 +132,12 @@ fn ranges_of(
     }
     // Without a footer: the section that checks and holds as many.
     let mut at = blocks_end.and_then(|end| usize::try_from(end).ok()).unwrap_or(0);
+    let mut head = Vec::new();
+    varint::encode(count, &mut head);
     while at < bytes.len() {
-        match sealed_end(bytes, at, meta.props.uid) {
+        // It starts with its count.
+        let may_be = bytes.get(at..).is_some_and(|rest| rest.starts_with(&head));
+        match may_be.then(|| sealed_end(bytes, at, meta.props.uid)).flatten() {
             Some(end) => {
                 let body = section(bytes, meta.props.uid, at as u64..end as u64);
                 if let Some(ranges) = body.and_then(|body| decode_range_deletes(body).ok()).filter(fits) {
@@ -143,6 +149,15 @@ fn ranges_of(
         }
     }
     None
+}
+
+/// May a data block start here? Looked at before its end is searched for: else every byte of a damaged file would cost a
+/// search, and a long run of zeros hours.
+fn may_be_block(rest: &[u8]) -> bool {
+    let Some((header, first)) = rest.split_first_chunk::<HEADER_BYTES>() else { return false };
+    // Width of seqs, and the flag of a whole key; or the length that a compressed block will have.
+    let is_plain = header[HEADER_BYTES - 1] <= 7 && first.first().is_some_and(|flags| flags & 0x80 != 0);
+    is_plain || split_raw_len(rest).is_ok_and(|(raw_len, _)| raw_len > HEADER_BYTES)
 }
 
 /// Where the block or section that starts at `at` ends: where its checksum is right.
@@ -192,7 +207,8 @@ impl Walk<'_> {
         let (mut at, mut lost_from) = (0, None);
         // Behind the last entry come sections that hold no entries.
         while at < bytes.len() && self.found.entries < self.meta.props.entries() {
-            let end = sealed_end(bytes, at, self.meta.props.uid);
+            let rest = bytes.get(at..).unwrap_or_default();
+            let end = if may_be_block(rest) { sealed_end(bytes, at, self.meta.props.uid) } else { None };
             let block = end.and_then(|end| self.load(bytes.get(at..end)?, at as u64));
             match (end, block) {
                 (Some(end), Some(block)) => {

@@ -160,7 +160,7 @@ impl<V: Vfs> Log<V> {
                 Err(e) => return Err(e),
             };
             batch.clear();
-            let indexes = span.info.first_log_index..;
+            let indexes = span.info.first_log_index..=u64::MAX;
             batch.extend(
                 indexes
                     .zip(entries.iter())

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use nokv_formats::Malformed;
 use nokv_formats::walfs::{
-    Found, HEADER_BYTES, Position, Scanner, SegmentHeader, count_whole_records, parse_segment_file_name,
+    FRAME_OVERHEAD_BYTES, Found, HEADER_BYTES, Position, Scanner, SegmentHeader, count_whole_records,
+    parse_segment_file_name,
 };
 
 use crate::error::{Error, IoContext, Result};
@@ -172,6 +173,8 @@ pub(crate) fn survey_segment<V: Vfs>(
         if let Ok(header) = SegmentHeader::decode(&head[..read])
             && header.is_sealed()
             && header.write_offset <= found.file_bytes
+            // More records than fit: the header lies, so the records are counted.
+            && header.entry_count <= header.write_offset / FRAME_OVERHEAD_BYTES as u64
         {
             surveyed.header = Ok(header);
             surveyed.end = header.write_offset;
@@ -242,7 +245,7 @@ pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
     let mut previous: Option<u32> = None;
     let claim = segments.iter().filter_map(Surveyed::durable_claim).max().unwrap_or_default();
     for (i, s) in segments.iter().enumerate() {
-        let later: u64 = segments.iter().skip(i + 1).map(|s| s.entries).sum();
+        let later = segments.iter().skip(i + 1).fold(0u64, |sum, s| sum.saturating_add(s.entries));
         if previous.is_some_and(|p| p.checked_add(1) != Some(s.number)) {
             let segment = previous.unwrap_or(0).saturating_add(1);
             let what = "a segment: its file is missing";

@@ -26,7 +26,7 @@ pub enum Op {
 }
 
 impl Op {
-    fn apply(&self, content: &mut Content) {
+    pub(crate) fn apply(&self, content: &mut Content) {
         match self {
             Self::Put(cf, key, value) | Self::PutVersion(cf, key, _, value) => {
                 content.insert((*cf, key.clone()), Arc::clone(value));

@@ -10,6 +10,7 @@ mod fault_found;
 mod glimpse;
 mod golden;
 mod handle;
+mod hostile_found;
 mod hot_keys;
 mod model;
 mod model_found;

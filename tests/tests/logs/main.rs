@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod batch_log_crash;
+mod hostile_found;
 mod journal;
 mod journal_kill;
 mod logs_foreign;

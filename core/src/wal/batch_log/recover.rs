@@ -497,7 +497,10 @@ fn settle<V: Vfs>(
     settled: &mut VecDeque<SegmentInfo>,
 ) -> Result<Rotated<V>> {
     let mut open = Vec::new();
+    // Number of the first record of the segment looked at: a header that is made anew states it.
+    let mut first = record_no;
     for s in segments.into_iter().rev() {
+        first = first.saturating_sub(s.entries);
         if s.is_sealed() {
             open.push((s, None));
             continue;
@@ -505,7 +508,6 @@ fn settle<V: Vfs>(
         if s.links > 1 {
             copy_before_write(fs, &config.dir, &s.path)?;
         }
-        let first = record_no.saturating_sub(if s.end == HEADER_BYTES as u64 { 0 } else { s.entries });
         let header = s.header.as_ref().map_or_else(|_| config.header(first), |h| *h);
         let capacity = (s.file_bytes / 8 * 8).max(s.end);
         let capacity = if capacity <= HEADER_BYTES as u64 { config.segment_bytes } else { capacity };
