@@ -11,9 +11,7 @@ use alloc::boxed::Box;
 use core::marker::PhantomData;
 use core::ptr;
 
-use portable_atomic::AtomicPtr;
-
-use crate::sync::Ordering;
+use crate::sync::{AtomicPtr, Ordering};
 
 /// See the module.
 pub(super) struct OnceBox<T> {
@@ -28,7 +26,7 @@ unsafe impl<T: Send + Sync> Sync for OnceBox<T> {}
 unsafe impl<T: Send> Send for OnceBox<T> {}
 
 impl<T> OnceBox<T> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { filled: AtomicPtr::new(ptr::null_mut()), owns: PhantomData }
     }
 
@@ -60,7 +58,8 @@ impl<T> OnceBox<T> {
 
 impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
-        let at = *self.filled.get_mut();
+        // Relaxed: nobody else has the cell any more.
+        let at = self.filled.load(Ordering::Relaxed);
         if !at.is_null() {
             // SAFETY: rule 1, and nothing borrows the cell any more.
             drop(unsafe { Box::from_raw(at) });
