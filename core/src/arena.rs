@@ -24,8 +24,8 @@ const CHUNK_BYTES_FIRST: usize = 4 << 10;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// Room for the chunk header, a cache line: the line that claims write holds no data that readers want.
-// Atomics of `loom` are larger.
-const HEADER_BYTES: usize = if cfg!(loom) { 256 } else { 64 };
+// Atomics of the checkers are larger.
+const HEADER_BYTES: usize = if cfg!(any(loom, shuttle)) { 1024 } else { 64 };
 const CHUNK_ALIGN: usize = 64;
 const _: () = assert!(size_of::<Chunk>() <= HEADER_BYTES && CHUNK_ALIGN.is_multiple_of(align_of::<Chunk>()));
 const _: () = assert!(HEADER_BYTES.is_multiple_of(ALIGN) && CHUNK_ALIGN.is_multiple_of(ALIGN));

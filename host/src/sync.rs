@@ -8,7 +8,7 @@ mod model;
 
 #[cfg(not(shuttle))]
 pub(crate) use {
-    parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard},
+    parking_lot::{Condvar, Mutex, RwLock},
     std::hint::spin_loop,
     std::sync::atomic,
     std::thread,
@@ -16,9 +16,17 @@ pub(crate) use {
 
 #[cfg(shuttle)]
 pub(crate) use {
-    model::{Condvar, atomic, now},
-    nokv_core::sync::model::{Mutex, RwLock, RwLockReadGuard, spin_loop, thread},
+    model::{Condvar, Gate, Inside, atomic, now},
+    nokv_core::sync::model::{Mutex, RwLock, spin_loop, thread},
 };
+
+/// Lets calls in until it is taken whole.
+#[cfg(not(shuttle))]
+pub(crate) type Gate = RwLock<()>;
+
+/// A call is in.
+#[cfg(not(shuttle))]
+pub(crate) type Inside<'a> = parking_lot::RwLockReadGuard<'a, ()>;
 
 /// How often a short wait looks before it sleeps: each look is one more point where a schedule branches.
 pub(crate) const fn spins(usual: u32) -> u32 {

@@ -9,4 +9,6 @@ pub mod layers;
 pub mod model;
 pub mod net;
 pub mod other_options;
+#[cfg(shuttle)]
+pub mod races;
 pub mod small_db;

@@ -72,7 +72,7 @@ pub(super) struct Group {
     words_each: usize,
     window_slots: u32,
 }
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<[AtomicU64; GROUP]>() == 64);
 
 /// The first group of a bucket, and the block behind it.

@@ -108,11 +108,6 @@ impl<T> RwLock<T> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// As `read`: a reader never waits for a writer that waits. `shuttle` refuses the same thread's second guard.
-    pub fn read_recursive(&self) -> RwLockReadGuard<'_, T> {
-        self.read()
-    }
-
     /// Waits until nobody reads or writes.
     pub fn write(&self) -> base::RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())

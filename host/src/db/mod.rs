@@ -15,7 +15,7 @@ use nokv_vfs_std::StdFs;
 
 use crate::index::{BuiltinIndex, MemTableEngine};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, RwLock, RwLockReadGuard};
+use crate::sync::{Gate, Inside, Mutex};
 
 mod admin;
 mod api;
@@ -142,7 +142,7 @@ struct Inner<V: Vfs, I: MemIndex> {
     stats: stats::HostStats,
     closing: AtomicBool,
     /// Held by calls that change the database; taken whole by a close.
-    gate: RwLock<()>,
+    gate: Gate,
     close_result: Mutex<Option<Result<()>>>,
 }
 
@@ -290,7 +290,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
                 hot,
                 stats: stats::HostStats::default(),
                 closing: AtomicBool::new(false),
-                gate: RwLock::new(()),
+                gate: Gate::new(()),
                 close_result: Mutex::new(None),
             }),
         })
@@ -307,7 +307,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     }
 
     /// Lets a call in that changes the database; closing waits until the guard is dropped.
-    fn enter(&self) -> Result<RwLockReadGuard<'_, ()>> {
+    fn enter(&self) -> Result<Inside<'_>> {
         // Recursive: a call may use another one while a close waits.
         let guard = self.inner.gate.read_recursive();
         if self.inner.closing.load(Ordering::Acquire) {

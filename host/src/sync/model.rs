@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use nokv_core::sync::MutexGuard;
 use nokv_core::sync::model;
+use nokv_core::sync::{Mutex, MutexGuard};
 
 /// Atomics of the checker.
 pub(crate) mod atomic {
@@ -77,5 +77,64 @@ impl Condvar {
     /// Wakes all.
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// As `parking_lot::RwLock<()>`, where a thread may be in more than once.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: Mutex<Calls>,
+    left: model::Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    inside: usize,
+    is_taken: bool,
+}
+
+impl Gate {
+    pub(crate) fn new((): ()) -> Self {
+        Self { state: Mutex::new(Calls::default()), left: model::Condvar::new() }
+    }
+
+    /// Waits while it is taken, and not for those that wait to take it.
+    pub(crate) fn read_recursive(&self) -> Inside<'_> {
+        let mut state = self.state.lock();
+        while state.is_taken {
+            self.left.wait(&mut state);
+        }
+        state.inside += 1;
+        Inside(self)
+    }
+
+    /// Waits until nobody is in.
+    pub(crate) fn write(&self) -> Taken<'_> {
+        let mut state = self.state.lock();
+        while state.is_taken || state.inside > 0 {
+            self.left.wait(&mut state);
+        }
+        state.is_taken = true;
+        Taken(self)
+    }
+}
+
+/// A call is in.
+pub(crate) struct Inside<'a>(&'a Gate);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().inside -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+/// Nobody else is in.
+pub(crate) struct Taken<'a>(&'a Gate);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().is_taken = false;
+        self.0.left.notify_all();
     }
 }
