@@ -1,4 +1,5 @@
 //! Suites that cross the crates of NoKV.
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "skiplist")]
 pub mod crash;
