@@ -52,7 +52,7 @@ fn is_sorted(keys: &[Vec<u8>]) -> bool {
 
 #[test]
 fn two_writers_of_one_key_make_one_node_and_a_reader_sees_whole_entries() {
-    model(2, || {
+    model(3, || {
         let index = Arc::new(Art::new(&(), 0));
         let writers: Vec<_> = (1..3)
             .map(|seq| {
@@ -70,7 +70,7 @@ fn two_writers_of_one_key_make_one_node_and_a_reader_sees_whole_entries() {
 
 #[test]
 fn writers_side_by_side_lose_no_key_and_a_walk_is_in_order() {
-    model(2, || {
+    model(3, || {
         let index = Arc::new(Art::new(&(), 0));
         put(&index, b"m", 1);
         let writers: Vec<_> = [b"a", b"b"]
@@ -89,7 +89,7 @@ fn writers_side_by_side_lose_no_key_and_a_walk_is_in_order() {
 
 #[test]
 fn a_node_that_grows_takes_along_what_is_put_below_it_meanwhile() {
-    model(1, || {
+    model(2, || {
         let index = Arc::new(Art::new(&(), 0));
         [b"aa", b"ba", b"ca", b"da"].into_iter().for_each(|key| put(&index, key, 1));
         let writers: Vec<_> = [b"ea", b"ab"]

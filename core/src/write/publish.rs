@@ -84,7 +84,9 @@ impl Publisher {
                 self.next.store(next, Ordering::Release);
                 moved = true;
             }
-            self.advancing.store(false, Ordering::SeqCst);
+            // A swap and not a store: it reads what the last one to find it taken wrote, and so sees that one's slot.
+            // That is weaker to ask of a machine than one order of all these accesses, and what `loom` can check.
+            self.advancing.swap(false, Ordering::SeqCst);
             // Someone may have marked this slot and left because `advancing` was taken.
             if self.done[(next % RING) as usize].load(Ordering::SeqCst) == 0 {
                 return moved;
