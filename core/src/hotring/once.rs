@@ -66,3 +66,39 @@ impl<T> Drop for OnceBox<T> {
         }
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn one_of_many_fills_it_all_see_that_one_and_the_others_are_freed() {
+        for _ in 0..if cfg!(miri) { 3 } else { 200 } {
+            let cell = OnceBox::new();
+            assert!(cell.get().is_none());
+            let values: Vec<Arc<usize>> = (0..3).map(Arc::new).collect();
+            let told: Vec<usize> = std::thread::scope(|scope| {
+                let fill = |value: &Arc<usize>| {
+                    let (cell, value) = (&cell, value.clone());
+                    scope.spawn(move || (**cell.get_or_fill(Box::new(value)), cell.get().map(|v| **v)))
+                };
+                let threads: Vec<_> = values.iter().map(fill).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| {
+                        let (filled, seen) = thread.join().unwrap();
+                        assert_eq!(Some(filled), seen);
+                        filled
+                    })
+                    .collect()
+            });
+            assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+            let owners = || values.iter().map(Arc::strong_count).sum::<usize>();
+            assert_eq!(owners(), 4);
+            drop(cell);
+            assert_eq!(owners(), 3);
+        }
+    }
+}
