@@ -15,6 +15,7 @@ mod index;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod repair;
+mod sync;
 mod table_writer;
 mod wal_cleaner;
 pub mod wal_tail;

@@ -7,12 +7,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nokv_core::wal::{Cleaned, Log};
 use nokv_core::{Clock, Result, Vfs};
-use parking_lot::{Condvar, Mutex};
+
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 
 /// A shorter interval would only burn time.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -55,7 +56,7 @@ impl CleanerGuard {
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("nokv-wal-clean".into()).spawn(move || {
+            thread::Builder::new().name("nokv-wal-clean".into()).spawn(move || {
                 // Whoever waits for a step learns that none will come, also after a panic of the predicate.
                 let ending = Ending(shared);
                 while let Some(asked) = ending.0.next_step(interval) {

@@ -16,9 +16,9 @@ use core::slice;
 
 use nokv_core::arena::entries::{EntryList, NewEntry};
 use nokv_core::arena::{ALIGN, Arena};
+use nokv_core::each_new;
 use nokv_core::formats::{CfId, KeyRef};
-use nokv_core::sync::{AtomicBool, AtomicUsize, Ordering};
-use portable_atomic::{AtomicPtr, AtomicU8, AtomicU16};
+use nokv_core::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicUsize, Fixed, Ordering};
 
 use crate::key::{Branch, TreeKey};
 
@@ -45,7 +45,7 @@ pub type Slot = AtomicPtr<Any>;
 #[repr(C, align(8))]
 struct Leaf {
     kind: Kind,
-    key_bytes: u16,
+    key_bytes: Fixed<u16>,
     cf: u32,
     entries: EntryList,
 }
@@ -56,7 +56,7 @@ struct Head {
     replaced: AtomicBool,
     count: AtomicU16,
     /// Where the keys below part; all before is the same in them.
-    depth: u32,
+    depth: Fixed<u32>,
     /// A leaf below.
     leaf: NonNull<Any>,
     terminal: Slot,
@@ -267,7 +267,12 @@ impl<'a> LeafRef<'a> {
         // SAFETY: the block is ours, aligned, and long enough for the head and the key. The arenas of
         // leaf and entry go together, after every reference into them.
         unsafe {
-            leaf.write(Leaf { kind: Kind::Leaf, key_bytes, cf: cf.0, entries: EntryList::new(first) });
+            leaf.write(Leaf {
+                kind: Kind::Leaf,
+                key_bytes: Fixed::new(key_bytes),
+                cf: cf.0,
+                entries: EntryList::new(first),
+            });
             ptr::copy_nonoverlapping(user_key.as_ptr(), leaf.add(1).cast().as_ptr(), user_key.len());
         }
         Self(NodeRef { node: leaf.cast(), arena: PhantomData })
@@ -291,7 +296,10 @@ impl<'a> LeafRef<'a> {
         let head = self.head();
         // SAFETY: the key lies behind the head in the same block, whose provenance node pointers keep.
         let user_key = unsafe {
-            slice::from_raw_parts(self.0.node.cast::<Leaf>().add(1).cast().as_ptr(), head.key_bytes as usize)
+            slice::from_raw_parts(
+                self.0.node.cast::<Leaf>().add(1).cast().as_ptr(),
+                head.key_bytes.get() as usize,
+            )
         };
         TreeKey::new(KeyRef::new(CfId(head.cf), user_key))
     }
@@ -328,7 +336,7 @@ impl<'a> InnerRef<'a> {
             kind,
             replaced: AtomicBool::new(false),
             count: AtomicU16::new(0),
-            depth,
+            depth: Fixed::new(depth),
             leaf,
             terminal: Slot::new(terminal),
         };
@@ -343,8 +351,8 @@ impl<'a> InnerRef<'a> {
             let () = Small::<WORDS, N>::HOLDS;
             Small {
                 head,
-                bytes: Bytes([const { AtomicUsize::new(0) }; WORDS]),
-                slots: [const { Slot::new(ptr::null_mut()) }; N],
+                bytes: Bytes(each_new!(AtomicUsize::new(0); WORDS)),
+                slots: each_new!(Slot::new(ptr::null_mut()); N),
             }
         }
         let node = match kind {
@@ -354,11 +362,11 @@ impl<'a> InnerRef<'a> {
                 arena,
                 FortyEight {
                     head,
-                    index: [const { AtomicU8::new(0) }; 256],
-                    slots: [const { Slot::new(ptr::null_mut()) }; 48],
+                    index: each_new!(AtomicU8::new(0); 256),
+                    slots: each_new!(Slot::new(ptr::null_mut()); 48),
                 },
             ),
-            Kind::Full => put(arena, Full { head, slots: [const { Slot::new(ptr::null_mut()) }; 256] }),
+            Kind::Full => put(arena, Full { head, slots: each_new!(Slot::new(ptr::null_mut()); 256) }),
         };
         Self(NodeRef { node, arena: PhantomData })
     }
@@ -392,7 +400,7 @@ impl<'a> InnerRef<'a> {
     /// How many first bytes the keys below share.
     #[inline]
     pub fn depth(self) -> usize {
-        self.head().depth as usize
+        self.head().depth.get() as usize
     }
 
     /// A leaf below.
@@ -511,7 +519,7 @@ impl<'a> InnerRef<'a> {
             Kind::FortyEight | Kind::Full => Kind::Full,
         };
         let terminal = head.terminal.load(Ordering::Acquire);
-        let copy = Self::alloc(arena, kind, head.depth, head.leaf, terminal);
+        let copy = Self::alloc(arena, kind, head.depth.get(), head.leaf, terminal);
         let mut last = Some(Branch::END);
         while let Some((branch, child)) = self.next(last) {
             let added = copy.add(branch, child);

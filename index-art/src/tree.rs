@@ -6,6 +6,7 @@ use core::ptr;
 use nokv_core::MemIndex;
 use nokv_core::arena::Arena;
 use nokv_core::arena::entries::{Entries, NewEntry};
+use nokv_core::each_new;
 use nokv_core::formats::{EntryRef, KeyRef};
 use nokv_core::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 
@@ -186,6 +187,10 @@ impl Art {
 
     /// The number of the lock that `node` has, or the root slot.
     fn lock_number(node: Option<InnerRef<'_>>) -> usize {
+        // A schedule that runs again must meet the same locks, wherever its nodes lie.
+        if cfg!(any(loom, shuttle)) {
+            return node.map_or(0, |inner| 1 + inner.depth()) % LOCKS;
+        }
         // Nodes are at least 64 bytes apart.
         node.map_or(0, |inner| (inner.node().raw().addr().get() >> 6).wrapping_mul(0x9e37_79b1) >> 7) % LOCKS
     }
@@ -216,7 +221,7 @@ impl MemIndex for Art {
             root: Slot::new(ptr::null_mut()),
             inners: Arena::new(bytes / 4),
             leaves: Arena::new(bytes),
-            locks: [const { Apart(Mutex::new(())) }; LOCKS],
+            locks: each_new!(Apart(Mutex::new(())); LOCKS),
             inserts: Apart(AtomicUsize::new(0)),
         }
     }

@@ -24,8 +24,7 @@ use core::slice;
 use nokv_core::arena::entries::{EntryList, NewEntry};
 use nokv_core::arena::{ALIGN, Arena};
 use nokv_core::formats::{CfId, EntryRef, KeyRef, Kind, Seq, Version};
-use nokv_core::sync::Ordering;
-use portable_atomic::AtomicPtr;
+use nokv_core::sync::{AtomicPtr, Fixed, Ordering};
 
 /// The highest tower. With a branching of 4 the search stays logarithmic up to 16 million keys.
 pub const HEIGHT_MAX: usize = 12;
@@ -35,7 +34,7 @@ pub const HEIGHT_MAX: usize = 12;
 pub struct Node {
     prefix: u64,
     cf: u32,
-    key_bytes: u16,
+    key_bytes: Fixed<u16>,
     height: u8,
     entries: EntryList,
 }
@@ -111,7 +110,7 @@ impl<'a> NodeRef<'a> {
             node.write(Node {
                 prefix: key.prefix,
                 cf: key.cf,
-                key_bytes,
+                key_bytes: Fixed::new(key_bytes),
                 height: height as u8,
                 entries: EntryList::new(first),
             });
@@ -148,7 +147,9 @@ impl<'a> NodeRef<'a> {
     #[inline]
     fn user_key(self) -> &'a [u8] {
         // SAFETY: the key lies behind the head in the same block, whose provenance node pointers keep.
-        unsafe { slice::from_raw_parts(self.node.add(1).cast().as_ptr(), self.head().key_bytes as usize) }
+        unsafe {
+            slice::from_raw_parts(self.node.add(1).cast().as_ptr(), self.head().key_bytes.get() as usize)
+        }
     }
 
     /// The key.
@@ -189,7 +190,7 @@ impl<'a> NodeRef<'a> {
     /// Asks the cache for the node that is next at `level`; reads nothing of it.
     #[inline]
     pub fn prefetch_next(self, level: usize) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
         {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             // Relaxed: the address is a hint.
@@ -201,7 +202,7 @@ impl<'a> NodeRef<'a> {
                 _mm_prefetch::<_MM_HINT_T0>(next.cast::<i8>().wrapping_add(40));
             }
         }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
         let _ = level;
     }
 

@@ -3,6 +3,7 @@
 use crate::net::Layer;
 
 /// In the order in which `net` runs them.
+#[cfg(not(shuttle))]
 pub const LAYERS: &[Layer] = &[
     Layer {
         name: "crash",
@@ -83,3 +84,12 @@ pub const LAYERS: &[Layer] = &[
         run: crate::hostile::suite::run_all,
     },
 ];
+
+/// A build for the checker of schedules runs its layer alone: everything else needs threads of the system.
+#[cfg(shuttle)]
+pub const LAYERS: &[Layer] = &[Layer {
+    name: "races",
+    fault: "any thread goes on at any lock, atomic or wait",
+    unit: "schedules",
+    run: crate::races::run_all,
+}];

@@ -52,33 +52,64 @@ impl StdMap {
         Ok(Self { map, file: Arc::clone(file) })
     }
 
-    /// Where `len` bytes at `offset` are.
-    fn place(&self, offset: u64, len: usize) -> *mut u8 {
+    fn memory(&self) -> Memory {
+        Memory { start: self.map.as_mut_ptr(), len: self.map.len() }
+    }
+}
+
+/// Memory that bytes are copied into and out of. Apart from the mapping, so that Miri, which has no maps of files, can
+/// look at the copies.
+#[derive(Clone, Copy)]
+struct Memory {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Memory {
+    /// Where `len` bytes at `offset` are, which must lie within.
+    fn place(self, offset: u64, len: usize) -> *mut u8 {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.checked_add(len);
         assert!(
-            end.is_some_and(|end| end <= self.map.len()),
+            end.is_some_and(|end| end <= self.len),
             "{len} bytes at {offset} are outside of a map of {} bytes",
-            self.map.len()
+            self.len
         );
-        self.map.as_mut_ptr().wrapping_add(start)
+        self.start.wrapping_add(start)
+    }
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Safety
+    /// The memory is alive and writable, no slice of it exists, and nobody else copies to or from these bytes meanwhile.
+    unsafe fn store(self, offset: u64, bytes: &[u8]) {
+        let place = self.place(offset, bytes.len());
+        // SAFETY: `place` checked that the range lies within; `bytes` cannot overlap memory that no slice of exists.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) }
+    }
+
+    /// Copies what is at `offset` to `buf`.
+    ///
+    /// # Safety
+    /// As [`Memory::store`]; others may load the same bytes.
+    unsafe fn load(self, offset: u64, buf: &mut [u8]) {
+        let place = self.place(offset, buf.len());
+        // SAFETY: as in `store`, with source and target exchanged; `buf` is exclusively ours.
+        unsafe { core::ptr::copy_nonoverlapping(place.cast_const(), buf.as_mut_ptr(), buf.len()) }
     }
 }
 
 impl VfsMap for StdMap {
     fn store(&self, offset: u64, bytes: &[u8]) {
-        let place = self.place(offset, bytes.len());
-        // SAFETY: `place` checked that the range lies within the live, writable mapping, which `self` keeps. `bytes`
-        // is ordinary memory of ours and cannot overlap it, as no slice of the map is ever handed out. Callers
-        // store no overlapping ranges at once (contract of `VfsMap`), so no other copy touches these bytes.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) }
+        // SAFETY: `self` keeps the mapping, which is writable, and hands out no slice of it. Callers store no overlapping
+        // ranges at once (contract of `VfsMap`), so no other copy touches these bytes.
+        unsafe { self.memory().store(offset, bytes) }
     }
 
     fn load(&self, offset: u64, buf: &mut [u8]) {
-        let place = self.place(offset, buf.len());
-        // SAFETY: as in `store`, with source and target exchanged; `buf` is exclusively ours. Callers load bytes
-        // that nobody stores at the same time: they read behind a published position.
-        unsafe { core::ptr::copy_nonoverlapping(place.cast_const(), buf.as_mut_ptr(), buf.len()) }
+        // SAFETY: as in `store`. Callers load bytes that nobody stores at the same time: they read behind a published
+        // position.
+        unsafe { self.memory().load(offset, buf) }
     }
 
     /// `fdatasync` of the whole file rather than `msync` of a range. On Linux both end in the same file-system
@@ -94,5 +125,50 @@ impl VfsMap for StdMap {
 
     fn len(&self) -> u64 {
         self.map.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Shared(Memory);
+
+    // SAFETY: the threads of the test copy disjoint ranges.
+    unsafe impl Sync for Shared {}
+
+    #[test]
+    fn copies_of_threads_that_are_apart_meet_nobody() {
+        let mut bytes = vec![0u8; 64];
+        let memory = Shared(Memory { start: bytes.as_mut_ptr(), len: 64 });
+        std::thread::scope(|scope| {
+            for t in 0..4u8 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let (at, mut back) = (u64::from(t) * 16, [0; 15]);
+                    // SAFETY: each thread has 16 bytes of its own, and the vector is not touched meanwhile.
+                    unsafe {
+                        memory.0.store(at + 1, &[t + 1; 15]);
+                        memory.0.load(at + 1, &mut back);
+                    }
+                    assert_eq!(back, [t + 1; 15]);
+                });
+            }
+        });
+        let want: Vec<u8> = (0..64).map(|i| if i % 16 == 0 { 0 } else { i / 16 + 1 }).collect();
+        assert_eq!(bytes, want);
+    }
+
+    #[test]
+    fn nothing_outside_is_touched() {
+        let mut bytes = [7u8; 8];
+        let memory = Memory { start: bytes.as_mut_ptr(), len: 8 };
+        for (offset, len) in [(8, 1), (0, 9), (7, 2), (u64::MAX, 1), (u64::MAX, 0), (usize::MAX as u64, 2)] {
+            let place = std::panic::catch_unwind(|| memory.place(offset, len));
+            assert!(place.is_err(), "{len} bytes at {offset}");
+        }
+        // SAFETY: no byte is copied.
+        unsafe { memory.store(8, &[]) };
+        assert_eq!(bytes, [7; 8]);
     }
 }

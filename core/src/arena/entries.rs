@@ -16,10 +16,9 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use nokv_formats::{EntryRef, Kind, Seq, Version};
-use portable_atomic::AtomicPtr;
 
 use super::{ALIGN, Arena};
-use crate::sync::Ordering;
+use crate::sync::{AtomicPtr, Fixed, Ordering};
 
 /// An entry's head; the value follows it.
 #[repr(C)]
@@ -28,7 +27,7 @@ struct Entry {
     version: Version,
     seq: Seq,
     expires_at: u64,
-    value_bytes: u32,
+    value_bytes: Fixed<u32>,
     kind: Kind,
     meta: u8,
 }
@@ -50,7 +49,7 @@ impl NewEntry {
                 version: entry.version,
                 seq: entry.seq,
                 expires_at: entry.expires_at,
-                value_bytes,
+                value_bytes: Fixed::new(value_bytes),
                 kind: entry.kind,
                 meta: entry.meta,
             });
@@ -139,7 +138,8 @@ impl EntryPlace {
         let entry = unsafe { self.0.as_ref() }?;
         // SAFETY: the value lies behind the head in the same block; `self.0` has the block's provenance, as
         // it was made from the arena's pointer. It was written before the entry was linked.
-        let value = unsafe { slice::from_raw_parts(self.0.add(1).cast::<u8>(), entry.value_bytes as usize) };
+        let value =
+            unsafe { slice::from_raw_parts(self.0.add(1).cast::<u8>(), entry.value_bytes.get() as usize) };
         Some(EntryRef {
             version: entry.version,
             seq: entry.seq,

@@ -14,7 +14,7 @@ use crate::read::point::{self, Hit, Value};
 use crate::read::resolve::Bounds;
 use crate::read::scan::{Scan, ScanRange, SourceCursor, sources};
 use crate::read::view::View;
-use crate::sync::{Arc, ArcGuard, Ordering};
+use crate::sync::{Arc, ArcGuard, Ordering, spin_loop};
 use crate::table::CursorOptions;
 use crate::vfs::Vfs;
 
@@ -35,7 +35,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             if self.view_id.load(Ordering::SeqCst) == view.id {
                 return (view, seq);
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
     }
 

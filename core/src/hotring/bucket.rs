@@ -28,8 +28,8 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 #[repr(align(64))]
 #[derive(Default)]
 pub(super) struct Door {
-    /// Held while a place changes hands.
-    claim: Mutex<()>,
+    /// Held while a place changes hands, and while a key is marked as removed or the mark is taken off.
+    pub(super) claim: Mutex<()>,
     /// Rank of the coldest node when it was last looked for (a window word).
     coldest: AtomicU64,
     /// Touches that found no place.

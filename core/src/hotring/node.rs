@@ -10,7 +10,8 @@
 //! 2. A touch is one addition. Without a window it is to `touches`, which only rises while a key holds the node: the
 //!    count is `touches - base`, and decay and removal write only `base`. With a window it is to a word of that, and
 //!    `touches` takes up what leaves the words, for the ring's total.
-//! 3. `base == REMOVED`: the key was removed. Its tag stays, so that it cannot come to stand in two places.
+//! 3. `base == REMOVED`: the key was removed. Its tag stays, so that it cannot come to stand in two places. The mark is
+//!    set and taken off under the bucket's claim: a place that just changes hands is never marked for its old key.
 //! 4. The key's bytes are for reports; touches compare prints (128 bits). Nobody waits for `key` while touching.
 
 use alloc::boxed::Box;
@@ -72,6 +73,7 @@ pub(super) struct Group {
     words_each: usize,
     window_slots: u32,
 }
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<[AtomicU64; GROUP]>() == 64);
 
 /// The first group of a bucket, and the block behind it.

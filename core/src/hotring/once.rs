@@ -11,9 +11,7 @@ use alloc::boxed::Box;
 use core::marker::PhantomData;
 use core::ptr;
 
-use portable_atomic::AtomicPtr;
-
-use crate::sync::Ordering;
+use crate::sync::{AtomicPtr, Ordering};
 
 /// See the module.
 pub(super) struct OnceBox<T> {
@@ -28,7 +26,7 @@ unsafe impl<T: Send + Sync> Sync for OnceBox<T> {}
 unsafe impl<T: Send> Send for OnceBox<T> {}
 
 impl<T> OnceBox<T> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { filled: AtomicPtr::new(ptr::null_mut()), owns: PhantomData }
     }
 
@@ -60,10 +58,47 @@ impl<T> OnceBox<T> {
 
 impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
-        let at = *self.filled.get_mut();
+        // Relaxed: nobody else has the cell any more.
+        let at = self.filled.load(Ordering::Relaxed);
         if !at.is_null() {
             // SAFETY: rule 1, and nothing borrows the cell any more.
             drop(unsafe { Box::from_raw(at) });
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn one_of_many_fills_it_all_see_that_one_and_the_others_are_freed() {
+        for _ in 0..if cfg!(miri) { 3 } else { 200 } {
+            let cell = OnceBox::new();
+            assert!(cell.get().is_none());
+            let values: Vec<Arc<usize>> = (0..3).map(Arc::new).collect();
+            let told: Vec<usize> = std::thread::scope(|scope| {
+                let fill = |value: &Arc<usize>| {
+                    let (cell, value) = (&cell, value.clone());
+                    scope.spawn(move || (**cell.get_or_fill(Box::new(value)), cell.get().map(|v| **v)))
+                };
+                let threads: Vec<_> = values.iter().map(fill).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| {
+                        let (filled, seen) = thread.join().unwrap();
+                        assert_eq!(Some(filled), seen);
+                        filled
+                    })
+                    .collect()
+            });
+            assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+            let owners = || values.iter().map(Arc::strong_count).sum::<usize>();
+            assert_eq!(owners(), 4);
+            drop(cell);
+            assert_eq!(owners(), 3);
         }
     }
 }

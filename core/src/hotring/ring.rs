@@ -181,7 +181,10 @@ impl HotRing {
     /// at the cap.
     pub fn remove(&self, key: KeyRef<'_>) -> bool {
         let print = self.print(key);
-        let Some(at) = self.bucket(print).find(print) else { return false };
+        let bucket = self.bucket(print);
+        // The place does not change hands between the search and the mark: it would be another key's.
+        let _claim = bucket.door.claim.lock();
+        let Some(at) = bucket.find(print) else { return false };
         *at.node().key.lock() = Box::default();
         at.node().touches.fetch_add(at.window().clear(), Ordering::Relaxed);
         at.node().head_start.store(0, Ordering::Relaxed);
@@ -189,7 +192,7 @@ impl HotRing {
         if was_there {
             self.counters.nodes.fetch_sub(1, Ordering::Relaxed);
             self.counters.removes.fetch_add(1, Ordering::Relaxed);
-            self.bucket(print).forget_coldest();
+            bucket.forget_coldest();
         }
         was_there
     }
@@ -232,7 +235,8 @@ impl HotRing {
             touches += bucket.door.retired.load(Ordering::Relaxed);
             drops += bucket.door.drops.load(Ordering::Relaxed);
         }
-        let nodes = self.counters.nodes.load(Ordering::Relaxed);
+        // A key may be counted off before whoever brought it counted it.
+        let nodes = (self.counters.nodes.load(Ordering::Relaxed) as i64).max(0) as u64;
         let interval = self.options.decay_interval_ns;
         RingStats {
             buckets: self.heads.len() as u64,
@@ -360,9 +364,15 @@ impl HotRing {
         at.count(tick)
     }
 
-    /// A key that was removed is touched again.
+    /// A key that was removed is touched again. It stays removed for this touch if the bucket is just being changed.
     #[cold]
     fn revive(&self, at: At<'_>, key: KeyRef<'_>) {
+        let print = self.print(key);
+        // Whoever takes the place for another key first looks whether the mark is there, and counts accordingly.
+        let Some(_claim) = self.bucket(print).door.claim.try_lock() else { return };
+        if !at.is(print) {
+            return;
+        }
         let base = if at.window().is_none() { at.node().touches.load(Ordering::Relaxed) } else { 0 };
         if at.node().base.compare_exchange(REMOVED, base, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             at.keep_key(key);

@@ -101,7 +101,11 @@ impl<V: Vfs> Log<V> {
         let tail = self.tail()?;
         if self.options.retention.enabled && !tail.state().is_closed() {
             // Only sealed segments go, and nobody else may ever seal them.
-            self.seal()?;
+            match self.seal() {
+                // A close came in between: it sealed all.
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.mark_for_deletion(now_unix_ms);
         let mut cleaned = Cleaned::default();

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use nokv_formats::Seq;
 
 /// Tickets that may be in flight at once.
-pub const RING: u64 = 1024;
+pub const RING: u64 = if cfg!(loom) { 4 } else { 1024 };
 
 /// The order in which batches become visible.
 pub struct Publisher {
@@ -84,7 +84,9 @@ impl Publisher {
                 self.next.store(next, Ordering::Release);
                 moved = true;
             }
-            self.advancing.store(false, Ordering::SeqCst);
+            // A swap and not a store: it reads what the last one to find it taken wrote, and so sees that one's slot.
+            // That is weaker to ask of a machine than one order of all these accesses, and what `loom` can check.
+            self.advancing.swap(false, Ordering::SeqCst);
             // Someone may have marked this slot and left because `advancing` was taken.
             if self.done[(next % RING) as usize].load(Ordering::SeqCst) == 0 {
                 return moved;

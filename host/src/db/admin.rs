@@ -1,6 +1,5 @@
 //! Families, durability, background work, copies, checks and state of the handle.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nokv_core::engine::{CheckReport, GcReport, OpenReport, ReplacedRange};
@@ -9,6 +8,8 @@ use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 
 use super::{Db, background};
+use crate::sync::atomic::Ordering;
+use crate::sync::now;
 
 impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// Makes a column family; durable on return.
@@ -88,7 +89,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         if let Some(hindrance) = self.inner.engine.hindrance() {
             return Err(hindrance);
         }
-        let soon = std::time::Instant::now() + Duration::from_millis(50);
+        let soon = now() + Duration::from_millis(50);
         self.inner.signals.wait_change(epoch, Some(soon));
         self.check(CfId::DEFAULT)
     }

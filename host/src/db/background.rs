@@ -1,18 +1,18 @@
 //! Background threads: they only run what the engine hands out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nokv_core::engine::{Engine, GcReport, GcStep, GcTick, Work};
 use nokv_core::{Error, MemIndex, Result, Vfs};
-use parking_lot::Mutex;
 
 use super::events::{Event, EventListener};
 use super::hot::HotRings;
 use super::signals::HostSignals;
 use super::watchdog::watchdog_loop;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, now};
 
 /// How often an idle thread looks for work that only time brings (expired data).
 const IDLE_LOOK: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Workers {
     }
 
     fn spawn(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<()> {
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name)
             .spawn(run)
             .map_err(|e| Error::InvalidArgument(format!("cannot start a background thread: {e}")))?;
@@ -113,7 +113,7 @@ impl Workers {
             }
             signals.bump();
             let epoch = signals.epoch();
-            signals.wait_change(epoch, Some(Instant::now() + Duration::from_millis(20)));
+            signals.wait_change(epoch, Some(now() + Duration::from_millis(20)));
         }
     }
 
@@ -123,7 +123,7 @@ impl Workers {
         signals.bump();
         for thread in self.threads.lock().drain(..) {
             // A handle that is dropped by a background thread cannot wait for itself.
-            if thread.thread().id() != std::thread::current().id() {
+            if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
         }
@@ -143,7 +143,7 @@ fn work_loop<V: Vfs, I: MemIndex>(
     while let Some(epoch) = signals.epoch_unless(stop) {
         let Some(work) = engine.next_work(small_only) else {
             *idle_at.lock() = Some(epoch);
-            signals.wait_change(epoch, Some(Instant::now() + IDLE_LOOK));
+            signals.wait_change(epoch, Some(now() + IDLE_LOOK));
             *idle_at.lock() = None;
             continue;
         };
@@ -163,7 +163,7 @@ fn run_step<V: Vfs, I: MemIndex>(
     listener: Option<&dyn EventListener>,
 ) -> bool {
     let what = format!("{work:?}");
-    let started = Instant::now();
+    let started = now();
     let result = engine.run_work(work);
     if matches!(result, Err(Error::Busy(_))) {
         // Given up because the database closes: nothing failed.
@@ -183,7 +183,7 @@ fn run_step<V: Vfs, I: MemIndex>(
 fn retry_later(signals: &HostSignals, stop: &AtomicBool) {
     if !stop.load(Ordering::Acquire) {
         let epoch = signals.epoch();
-        signals.wait_change(epoch, Some(Instant::now() + RETRY_AFTER));
+        signals.wait_change(epoch, Some(now() + RETRY_AFTER));
     }
 }
 
@@ -210,7 +210,7 @@ fn gc_loop<V: Vfs, I: MemIndex>(
     listener: Option<&dyn EventListener>,
 ) {
     let _guard = OnPanic { engine, signals };
-    let mut next = interval.map(|interval| Instant::now() + interval);
+    let mut next = interval.map(|interval| now() + interval);
     while let Some(epoch) = signals.epoch_unless(stop) {
         if let Some(work) = engine.next_collection() {
             if !run_step(engine, signals, work, listener) {
@@ -218,28 +218,28 @@ fn gc_loop<V: Vfs, I: MemIndex>(
             }
             continue;
         }
-        let now = Instant::now();
+        let at_once = now();
         if let (Some(interval), Some(at)) = (interval, next)
-            && at <= now
+            && at <= at_once
         {
             // A pass that ended looks again at once: there may be more.
             next = match engine.gc_tick() {
-                Ok(GcTick::Started(_)) => Some(now),
-                Ok(GcTick::Running) => Some(now + GC_LOOK),
-                Ok(GcTick::Nothing | GcTick::Skipped) => Some(now + interval),
+                Ok(GcTick::Started(_)) => Some(at_once),
+                Ok(GcTick::Running) => Some(at_once + GC_LOOK),
+                Ok(GcTick::Nothing | GcTick::Skipped) => Some(at_once + interval),
                 Err(error) => {
                     if !matches!(error, Error::Closed | Error::ReadOnly(_)) {
                         tracing::error!(%error, "value-log collection failed");
                     }
-                    Some(now + interval)
+                    Some(at_once + interval)
                 }
             };
             continue;
         }
         // Writers that leave, for which a job may wait, wake nobody.
-        let soon = engine.has_collections().then(|| now + GC_LOOK);
-        let until = [soon, next].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK);
-        signals.wait_change(epoch, Some(until.max(now)));
+        let soon = engine.has_collections().then(|| at_once + GC_LOOK);
+        let until = [soon, next].into_iter().flatten().min().unwrap_or(at_once + IDLE_LOOK);
+        signals.wait_change(epoch, Some(until.max(at_once)));
     }
 }
 
@@ -252,16 +252,16 @@ fn hot_loop<V: Vfs, I: MemIndex>(
     hot: &HotRings,
 ) {
     let soon = interval.min(HOT_STEP_PAUSE);
-    let (mut last, mut seen) = (Instant::now(), engine.view().id);
+    let (mut last, mut seen) = (now(), engine.view().id);
     while let Some(epoch) = signals.epoch_unless(stop) {
         let next = last + if engine.view().id == seen { interval } else { soon };
-        if Instant::now() < next {
+        if now() < next {
             signals.wait_change(epoch, Some(next));
             continue;
         }
         seen = engine.view().id;
         hot.step(engine);
-        last = Instant::now();
+        last = now();
     }
 }
 
@@ -283,7 +283,7 @@ pub(crate) fn collect<V: Vfs, I: MemIndex>(
             GcStep::Done(report) => return Ok(report),
             GcStep::Again => {}
             GcStep::Wait => {
-                signals.wait_change(epoch, Some(Instant::now() + Duration::from_millis(10)));
+                signals.wait_change(epoch, Some(now() + Duration::from_millis(10)));
             }
         }
     }

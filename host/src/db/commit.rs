@@ -16,7 +16,6 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nokv_core::clock::Clock;
@@ -24,10 +23,11 @@ use nokv_core::engine::{Engine, Member, Prepared, Stall, Ticket};
 use nokv_core::formats::Seq;
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
-use parking_lot::{Condvar, Mutex};
 
 use super::signals::HostSignals;
 use super::write_counters::{LeaderCounts, WriteCounters, WriteSnapshot};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, now, spin_loop, spins};
 
 /// What a write is to survive, and how long it may wait.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,11 +68,11 @@ impl<I> Request<I> {
     /// Waits until told something; [`Told::Nothing`] when `until` came first. Counts time asleep.
     fn wait(&self, until: Option<Instant>, clock: &dyn Clock, counters: &WriteCounters) -> Told<I> {
         // A leader logs a group in less than a microsecond: usually shorter than going to sleep.
-        for _ in 0..256 {
+        for _ in 0..spins(256) {
             if self.was_told.load(Ordering::Acquire) {
                 break;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         let mut told = self.told.lock();
         if matches!(*told, Told::Nothing) {
@@ -180,7 +180,7 @@ impl<V: Vfs, I: MemIndex> Target<'_, V, I> {
         if let Some(hindrance) = self.engine.hindrance() {
             return Err(hindrance);
         }
-        if deadline.is_some_and(|d| Instant::now() >= d) {
+        if deadline.is_some_and(|d| now() >= d) {
             return Err(Error::DeadlineExceeded);
         }
         Ok(())
@@ -329,7 +329,7 @@ impl<I: MemIndex> CommitQueue<I> {
                         return Err(Error::DeadlineExceeded);
                     }
                     // A leader has it, or made it the leader: it is told soon, and may be put back.
-                    until = Some(Instant::now() + Duration::from_millis(1));
+                    until = Some(now() + Duration::from_millis(1));
                 }
             }
         }
@@ -365,18 +365,18 @@ impl<I: MemIndex> CommitQueue<I> {
         if batches_max < 2 || own.bytes() >= bytes_max {
             return Vec::new();
         }
-        let now = Instant::now();
+        let from = now();
         let mut wait = self.options.wait;
         if let Some(deadline) = options.deadline {
             // What is left of the time is for the write itself.
-            wait = wait.min(deadline.saturating_duration_since(now) / 2);
+            wait = wait.min(deadline.saturating_duration_since(from) / 2);
         }
         let started = self.clock.monotonic_ns();
         self.counters.coalesces();
         let mut state = self.state.lock();
         state.is_awaiting = true;
         while state.waiting.is_empty() && !target.closing.load(Ordering::Acquire) {
-            if self.arrived.wait_until(&mut state, now + wait).timed_out() {
+            if self.arrived.wait_until(&mut state, from + wait).timed_out() {
                 break;
             }
         }
@@ -530,7 +530,7 @@ impl<I: MemIndex> CommitQueue<I> {
 
 /// A background step that fails and is tried again makes no event: look again after a while.
 fn next_look(deadline: Option<Instant>) -> Instant {
-    let soon = Instant::now() + Duration::from_millis(50);
+    let soon = now() + Duration::from_millis(50);
     deadline.map_or(soon, |d| d.min(soon))
 }
 
@@ -568,7 +568,7 @@ fn wait_for_debt<V: Vfs, I: MemIndex>(
                     return Ok(());
                 }
                 OWED.set(0);
-                let until = Instant::now() + Duration::from_nanos(owed.min(100_000_000));
+                let until = now() + Duration::from_nanos(owed.min(100_000_000));
                 if deadline.is_some_and(|d| d < until) {
                     return Err(Error::DeadlineExceeded);
                 }

@@ -12,7 +12,6 @@
 //! 2. Time is the database's clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nokv_core::clock::Clock;
@@ -22,9 +21,10 @@ use nokv_core::heat::Heat;
 use nokv_core::hotring::{HotKey, RingOptions, RingStats, RotatingRing};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
-use parking_lot::Mutex;
 
 use super::Db;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// `hot_ring_top_k` when it is 0.
 const TOP_K_DEFAULT: usize = 16;

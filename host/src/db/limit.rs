@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, now};
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,7 +49,7 @@ impl RateLimit {
         let cost = self.cost(bytes);
         let mut state = self.state.lock();
         state.waits += 1;
-        let until = state.pay(Instant::now(), cost);
+        let until = state.pay(now(), cost);
         while !state.is_stopped && !self.stopped.wait_until(&mut state, until).timed_out() {}
     }
 

@@ -3,14 +3,14 @@
 //! A waiter reads the epoch, looks at the engine, and sleeps only while the epoch is still the one it read; so an
 //! event between the look and the sleep is not missed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use nokv_core::engine::ValueLogStep;
 use nokv_core::heat::Signals;
-use parking_lot::{Condvar, Mutex};
 
 use super::limit::RateLimit;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Mutex, spin_loop, spins, thread};
 
 /// While a flush runs, a collection rests so long each time it moved so many bytes: about 64 MiB a second are left to it.
 const YIELD: Duration = Duration::from_millis(4);
@@ -102,11 +102,11 @@ impl HostSignals {
     /// Waits until `is_published` holds.
     pub(crate) fn wait_published(&self, is_published: impl Fn() -> bool) {
         // Another member is inserting a few entries: usually shorter than going to sleep.
-        for _ in 0..64 {
+        for _ in 0..spins(64) {
             if is_published() {
                 return;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         self.publish_waiters.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -144,7 +144,7 @@ impl Signals for HostSignals {
         if moved >= YIELD_BYTES {
             self.moved.store(0, Ordering::Relaxed);
             if self.urgent.load(Ordering::Relaxed) > 0 {
-                std::thread::sleep(YIELD);
+                thread::sleep(YIELD);
             }
         }
     }

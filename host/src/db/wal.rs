@@ -4,8 +4,6 @@
 //! Who may call it: raft stores and tools, by [`Db::wal`]. What is kept, and until when, is in
 //! [`nokv_core::engine::Engine::append_typed`] and its neighbours.
 
-use std::time::Instant;
-
 use nokv_core::engine::watchdog::Decision;
 use nokv_core::engine::{RaftStatus, RecordKind, Stall, TypedSection, WalSegment, WalStatus};
 use nokv_core::formats::{CfId, Seq};
@@ -17,6 +15,7 @@ use nokv_vfs_std::StdFs;
 
 use super::{Db, WriteOptions};
 use crate::index::BuiltinIndex;
+use crate::sync::now;
 
 /// The log of an open database. Cheap to make and to clone.
 ///
@@ -115,7 +114,7 @@ impl<V: Vfs, I: MemIndex> Wal<V, I> {
             let busy = engine.stall() == Stall::Stop;
             match if busy { None } else { Some(engine.log_with_sections(&prepared, sections)) } {
                 Some(Err(Error::Busy(_))) | None => {
-                    if options.deadline.is_some_and(|d| Instant::now() >= d) {
+                    if options.deadline.is_some_and(|d| now() >= d) {
                         return Err(Error::DeadlineExceeded);
                     }
                     self.db.wait_for_work(epoch)?;

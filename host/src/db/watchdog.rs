@@ -2,8 +2,7 @@
 //!
 //! Who may call it: `background`, once for an open database.
 
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nokv_core::engine::Engine;
 use nokv_core::{Error, MemIndex, Result, Vfs};
@@ -11,6 +10,8 @@ use nokv_core::{Error, MemIndex, Result, Vfs};
 use super::events::{Event, EventListener};
 use super::options::Options;
 use super::signals::HostSignals;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::now;
 
 impl Options {
     /// How often the watchdog looks by itself; `None`: never.
@@ -27,14 +28,14 @@ pub(crate) fn watchdog_loop<V: Vfs, I: MemIndex>(
     interval: Duration,
     listener: Option<&dyn EventListener>,
 ) {
-    let (mut next, mut warned) = (Instant::now() + interval, false);
+    let (mut next, mut warned) = (now() + interval, false);
     while let Some(epoch) = signals.epoch_unless(stop) {
-        if Instant::now() < next {
+        if now() < next {
             signals.wait_change(epoch, Some(next));
             continue;
         }
-        next = Instant::now() + interval;
-        let started = Instant::now();
+        next = now() + interval;
+        let started = now();
         let result: Result<()> = match engine.watchdog_step() {
             Ok(decision) => {
                 if decision.warn && !warned {

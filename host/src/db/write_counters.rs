@@ -6,9 +6,9 @@
 //! 2. What any writer may count lies in shards by thread, and only writers that met something slow (sleep in the
 //!    queue, the value log) or were drawn for a sample touch it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use nokv_core::sync::thread_number;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SHARDS: usize = 16;
 /// One batch of so many has the time of its insertion taken: reading a clock costs a tenth of a small write.

@@ -6,14 +6,14 @@
 //! 2. Who changes the log takes a lock only if somebody waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nokv_core::vfs::Vfs;
 use nokv_core::wal::{LogOptions, LogReader, Next, Record};
-use parking_lot::{Condvar, Mutex};
 
 use crate::Result;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, now};
 
 /// Hears of the changes of a log. See [`super`] for an example.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ impl<'l, V: Vfs> TailReader<'l, V> {
     /// As [`LogReader::next`].
     pub fn next(&mut self, at_most: Option<Duration>) -> Result<Tailed<'_>> {
         // A time too far away to be named is for ever.
-        let until = at_most.and_then(|time| Instant::now().checked_add(time));
+        let until = at_most.and_then(|time| now().checked_add(time));
         let (position, log_index) = loop {
             let seen = self.watch.epoch();
             match self.reader.next()? {

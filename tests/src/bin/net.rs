@@ -7,6 +7,7 @@ use nokv_tests::net::{Layer, Scale, print};
 
 fn main() -> ExitCode {
     // The real processes of some layers are this program again.
+    #[cfg(not(shuttle))]
     if let Some(code) = nokv_tests::real::child_main() {
         return code;
     }

@@ -245,10 +245,17 @@ pub fn batch_log(bytes: &[u8]) {
             });
             let fs = fs.kill_clone();
             let mut seen = Vec::new();
-            let recovered = BatchLog::recover(&fs, WAL, config, from, &mut |record| {
-                seen.push((record.first_seq, record.body.to_vec()));
-                Ok(())
-            });
+            let recovered = BatchLog::recover(
+                &fs,
+                WAL,
+                config,
+                from,
+                &mut |record| {
+                    seen.push((record.first_seq, record.body.to_vec()));
+                    Ok(())
+                },
+                &mut || Ok(()),
+            );
             let Ok((log, _)) = recovered else { continue };
             // A section that is none stops a reader that looks into it, not the log.
             if read_only.is_ok() {

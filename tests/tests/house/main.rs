@@ -3,4 +3,5 @@
 
 mod options_page;
 mod parity;
+mod unsafe_page;
 mod workspace;

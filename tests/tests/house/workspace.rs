@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Folder, package, and its place in the order of directions: a package uses packages of lower places only.
-const PACKAGES: &[(&str, &str, u8)] = &[
+pub(crate) const PACKAGES: &[(&str, &str, u8)] = &[
     ("formats", "nokv-formats", 0),
     ("core", "nokv-core", 1),
     ("index-skiplist", "nokv-index-skiplist", 2),
@@ -47,7 +47,7 @@ const SET_DEPENDENCIES: &[(&str, &str, &str)] = &[
 ];
 
 /// The files where unsafe code may stand, each with the reason at its top.
-const UNSAFE_FILES: &[&str] = &[
+pub(crate) const UNSAFE_FILES: &[&str] = &[
     "core/src/arena.rs",
     "core/src/arena/entries.rs",
     "core/src/hotring/once.rs",
@@ -62,7 +62,7 @@ const UNSAFE_FILES: &[&str] = &[
     "vfs-std/src/map.rs",
 ];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests stands in the root").to_owned()
 }
 
@@ -95,7 +95,7 @@ fn dependencies(folder: &str) -> Vec<(String, bool)> {
 }
 
 /// All Rust files below a folder, paths from the root; build output left out.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(dir) = open.pop() {
@@ -116,7 +116,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The code of a file: comments and the contents of strings are left out, lines stay.
-fn code_of(text: &str) -> String {
+pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -170,7 +170,7 @@ fn string_len(text: &str) -> usize {
 }
 
 /// Does `word` stand in `code` as a whole word?
-fn has_word(code: &str, word: &str) -> bool {
+pub(crate) fn has_word(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word)
         .any(|(at, _)| !code[..at].ends_with(is_part) && !code[at + word.len()..].starts_with(is_part))
@@ -185,7 +185,7 @@ fn names_crate(code: &str, name: &str) -> bool {
         || code.match_indices(&format!("{name}::")).any(|(at, _)| !code[..at].ends_with(is_part))
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 

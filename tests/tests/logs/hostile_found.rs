@@ -40,7 +40,8 @@ fn a_rebuilt_header_in_the_middle_of_the_log_is_believed_by_the_next_opening() {
         let fs = fs.kill_clone();
         let path = format!("wal/{:09}.wal", middle.number);
         fs.open(&path, OpenMode::ReadWrite).unwrap().write_at(&[0xff; 4], 4).unwrap();
-        let (log, report) = BatchLog::recover(&fs, "wal", CONFIG, FROM, &mut |_| Ok(())).unwrap();
+        let (log, report) =
+            BatchLog::recover(&fs, "wal", CONFIG, FROM, &mut |_| Ok(()), &mut || Ok(())).unwrap();
         assert_eq!(report.headers_rebuilt, [middle.number]);
         append(&log, 9);
         log.seal_for_close().unwrap();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use nokv_core::manifest::ManifestState;
 use nokv_core::{MemIndex, Vfs};
 use nokv_vfs_std::StdFs;
-use parking_lot::{Mutex, RwLock};
 
 use super::Db;
 use crate::index::BuiltinIndex;
+use crate::sync::{Mutex, RwLock};
 
 mod collect;
 mod extra;
