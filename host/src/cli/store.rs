@@ -25,6 +25,8 @@ pub enum Exit {
     Negative,
     /// Any other error.
     Error,
+    /// SIGINT ended it early; the number is the one that shells give such a process.
+    Interrupted,
 }
 
 impl Exit {
@@ -34,6 +36,7 @@ impl Exit {
             Self::Done => 0,
             Self::Negative => 1,
             Self::Error => 2,
+            Self::Interrupted => 130,
         }
     }
 }
