@@ -417,7 +417,9 @@ fn what_is_in_the_log_only_is_shown_by_check_and_what_is_cut_of_it_by_repair_too
     let second: Json = serde_json::from_str(dump.lines().nth(1).expect("a record")).expect("JSON");
     let at = usize::try_from(second["offset"].as_u64().expect("a number")).expect("it fits");
     flip(&Path::new(&db).join("wal/000000001.wal"), at + 20);
-    let before = files(&db);
+    // A plan takes the lock, which leaves its number in the lock file.
+    let files = || files(&db).into_iter().filter(|(path, _)| !path.ends_with("LOCK")).collect::<Vec<_>>();
+    let before = files();
     let check = nokv(&["check", "--workdir", &db]);
     assert_eq!(check.code, 0, "{}", check.err);
     assert!(check.err.contains(" whole records behind the last synced write are left out"), "{}", check.err);
@@ -425,7 +427,7 @@ fn what_is_in_the_log_only_is_shown_by_check_and_what_is_cut_of_it_by_repair_too
     let repair = nokv(&["repair", "--workdir", &db]);
     assert_eq!((repair.code, repair.err.as_str()), (0, check.err.as_str()));
     assert!(repair.out.starts_with("nothing to repair but what the next open"), "{}", repair.out);
-    assert!(before == files(&db), "looking changed a file");
+    assert!(before == files(), "looking changed a file");
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn named_inside<V: Vfs>(fs: &V, dir: &str) -> Result<Option<String>> {
         listed => listed.at("list", dir)?,
     };
     let is_ours = |name: &str| CURRENT_NAMES.contains(&name) || name.starts_with(MANIFEST_PREFIX);
-    Ok(entries.iter().find(|entry| !entry.is_dir && is_ours(&entry.name)).map(|entry| join(dir, &entry.name)))
+    let ours = entries.iter().filter(|entry| !entry.is_dir && is_ours(&entry.name));
+    // CURRENT before the manifests.
+    Ok(ours.map(|entry| &entry.name).min().map(|name| join(dir, name)))
 }
 
 /// The path of the `CURRENT` file in the directory that `dir` lies in.

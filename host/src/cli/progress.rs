@@ -50,11 +50,11 @@ impl Progress {
     /// `done` of `total`, if it is known how much there is. Cheap enough to call for every record.
     pub fn at(&self, done: u64, total: Option<u64>) {
         if total != self.bar.length() {
+            self.bar.set_style(style(self.unit, total.is_some()));
             match total {
                 Some(total) => self.bar.set_length(total),
                 None => self.bar.unset_length(),
             }
-            self.bar.set_style(style(self.unit, total.is_some()));
         }
         self.bar.set_position(done);
     }

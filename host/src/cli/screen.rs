@@ -227,14 +227,23 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
             names.push(name);
         }
     }
+    let is_hex_key = |name: &str, row: &Map<String, Json>| name == "key" && row.contains_key("key_hex");
+    let is_shown = |name: &str| {
+        KEPT.contains(&name)
+            || !values_of(rows, name).all(is_zero)
+            || rows.iter().any(|row| is_hex_key(name, row))
+    };
+    let first = names.first().copied();
+    let mut shown: Vec<&str> =
+        names.iter().copied().filter(|name| first == Some(*name) || is_shown(name)).collect();
+    if shown.len() == 1 {
+        // Rows of nothing but a name say nothing.
+        shown.extend(names.get(1));
+    }
     let mut columns = Vec::new();
-    for name in names {
-        let is_key = |row: &&Map<String, Json>| name == "key" && row.contains_key("key_hex");
-        let values = || rows.iter().map(|row| row.get(name).unwrap_or(&Json::Null));
-        let is_kept = columns.is_empty() || KEPT.contains(&name) || rows.iter().any(is_key);
-        if !is_kept && values().all(is_zero) {
-            continue;
-        }
+    for name in shown {
+        let values = || values_of(rows, name);
+        let is_key = |row: &&Map<String, Json>| is_hex_key(name, row);
         let is_text = name == "key" || values().any(|v| v.is_string() || v.is_array() || v.is_object());
         let cell = |(row, value): (&&Map<String, Json>, &Json)| {
             if let Some(key) = row.get("key_hex").filter(|_| is_key(row)).and_then(bytes_of_hex) {
@@ -254,6 +263,11 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
         columns.push(Column { header, cells, is_text, width });
     }
     columns
+}
+
+/// What the rows have under a name.
+fn values_of<'r>(rows: &'r [&'r Map<String, Json>], name: &'r str) -> impl Iterator<Item = &'r Json> {
+    rows.iter().map(move |row| row.get(name).unwrap_or(&Json::Null))
 }
 
 /// Names of things are numbers that nobody abbreviates.
@@ -366,6 +380,7 @@ all 0: flush
                 "list": [{"owner": "snapshot", "seq": 7, "age_ms": 0, "bytes": 0}],
             }},
             "lsm": {"entries": 0, "levels": [{"level": 0, "tables": 0, "size_bytes": 0}]},
+            "levels": [{"level": 0, "live_bytes": 0, "dead_bytes": 0}],
             "flush": {"pending": 0, "stages": {"build_ms": 0}},
         });
         let expected = "\
@@ -382,6 +397,10 @@ lsm
 lsm.levels
   level  tables
       0       0
+
+levels
+  level  live
+      0   0 B
 
 all 0: flush, flush.stages";
         assert_eq!(lines(&value, 0).join("\n"), expected);

@@ -1,6 +1,6 @@
 //! What the command line asks of the engine, and how it says that something went wrong.
 //!
-//! Commands know these traits only; the file that joins them to the database handle is `cli/db.rs`, and tests
+//! Commands know these traits only; the file that joins them to the database handle is `cli/db`, and tests
 //! run every command on a map in memory. All calls are made from one thread.
 
 use std::fmt;

@@ -157,7 +157,7 @@ impl<B: Backend> Session<'_, B> {
         let Done { operations: ops, reads, found, writes, deletes, scans, scanned } = done;
         let per_second = if seconds > 0.0 { *ops as f64 / seconds } else { 0.0 };
         let value = serde_json::json!({
-            "operations": ops, "seconds": (seconds * 1e3).round() / 1e3, "operations_per_second": per_second.round(),
+            "operations": ops, "seconds": (seconds * 1e3).round() / 1e3, "operations_per_second": per_second.round() as u64,
             "reads": reads, "reads_found": found, "writes": writes, "deletes": deletes,
             "scans": scans, "scanned_records": scanned,
         });

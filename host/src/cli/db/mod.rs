@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 
 use super::progress::Progress;
 use super::store::{
-    Access, Backend, CheckReport, Failure, RepairReport, RepairStep, Result, Store, WalEnd, WalRecord,
+    Access, Backend, CheckReport, RepairReport, RepairStep, Result, Store, WalEnd, WalRecord,
 };
 use crate::{Db, Error, Options, repair};
 use failures::{cut_note, finding, in_use, no_database, not_a_database, notes_of};
