@@ -206,7 +206,11 @@ fn import_of_every_format() {
     let db = dir.path("bad");
     let ended = nokv(&["import", "--workdir", &db, "--format", "tsv", &bad]);
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("line 2") && ended.err.contains("the 1 records before it"), "{}", ended.err);
+    assert!(
+        ended.err.contains("line 2") && ended.err.contains("the 1 record before it is stored"),
+        "{}",
+        ended.err
+    );
     assert_eq!(ok(&["scan", "--workdir", &db]), "a\t1\n");
     assert_eq!(nokv(&["import", "--workdir", &db, "--format", "tsv", &dir.path("nothing")]).code, 2);
     assert_eq!(nokv(&["import", "--workdir", &db, "--format", "deb822", &plain]).code, 2);
@@ -363,6 +367,70 @@ fn repair_plans_first_and_then_the_database_opens() {
 }
 
 #[test]
+fn a_log_that_is_missing_is_damage_and_can_be_given_up() {
+    let dir = Dir::new();
+    let db = dir.path("db");
+    ok(&["set", "--workdir", &db, "k", "v"]);
+    let wal = format!("{db}/wal");
+    fs::remove_dir_all(&wal).expect("a writable directory");
+    let check = nokv(&["check", "--workdir", &db]);
+    assert_eq!(check.code, 1, "{}", check.err);
+    assert!(
+        check.out.starts_with(&format!("{wal}: byte 0: the directory of the log is missing\n")),
+        "{}",
+        check.out
+    );
+    assert!(check.err.contains("nokv repair"), "{}", check.err);
+    for args in [&["get", "k"][..], &["scan"], &["set", "k", "w"]] {
+        let ended = nokv(&[&["--workdir", db.as_str()][..], args].concat());
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{args:?}");
+        let said = format!("the database is damaged (the directory of the log is missing): {wal}: ");
+        assert!(ended.err.contains(&said) && ended.err.contains("nokv repair"), "{}", ended.err);
+    }
+    let plan = ok(&["repair", "--workdir", &db]);
+    let step = format!(
+        "{wal}: start a new, empty log: the directory of the log is missing; lost: all writes that are in no table\n"
+    );
+    assert!(plan.starts_with(&step), "{plan}");
+    assert!(ok(&["repair", "--workdir", &db, "--apply"]).ends_with("\ndone\n"));
+    ok(&["check", "--workdir", &db]);
+    ok(&["set", "--workdir", &db, "after", "1"]);
+    assert_eq!(ok(&["get", "--workdir", &db, "after"]), "1\n");
+}
+
+#[test]
+fn what_is_in_the_log_only_is_shown_by_check_and_what_is_cut_of_it_by_repair_too() {
+    let dir = Dir::new();
+    let db = dir.path("db");
+    let mut import = open_import(&db);
+    import.stdin.as_mut().expect("a pipe").write_all(tsv(0..40_000).as_bytes()).expect("the importer reads");
+    wait_for_records(&db, 4, &mut import);
+    import.kill().expect("it runs");
+    import.wait().expect("it runs");
+    let report: Json = serde_json::from_str(&ok(&["check", "--workdir", &db, "--json"])).expect("JSON");
+    let number = |name: &str| report["summary"][name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+    assert!(number("log_records") >= 4 && number("log_segments") >= 1 && number("log_bytes") > 1000);
+    assert!(ok(&["check", "--workdir", &db]).contains("\nlog_bytes "));
+
+    // Nothing was synced: damage of the second record is a torn end with whole records behind it.
+    let dump = ok(&["wal", "dump", &format!("{db}/wal"), "--json"]);
+    let second: Json = serde_json::from_str(dump.lines().nth(1).expect("a record")).expect("JSON");
+    let at = usize::try_from(second["offset"].as_u64().expect("a number")).expect("it fits");
+    flip(&Path::new(&db).join("wal/000000001.wal"), at + 20);
+    // A plan takes the lock, which leaves its number in the lock file.
+    let files = || files(&db).into_iter().filter(|(path, _)| !path.ends_with("LOCK")).collect::<Vec<_>>();
+    let before = files();
+    let check = nokv(&["check", "--workdir", &db]);
+    assert_eq!(check.code, 0, "{}", check.err);
+    assert!(check.err.contains(" whole records behind the last synced write are left out"), "{}", check.err);
+    assert!(check.err.ends_with(": copy the directory first if they matter\n"), "{}", check.err);
+    let repair = nokv(&["repair", "--workdir", &db]);
+    assert_eq!((repair.code, repair.err.as_str()), (0, check.err.as_str()));
+    assert!(repair.out.starts_with("nothing to repair but what the next open"), "{}", repair.out);
+    assert!(before == files(), "looking changed a file");
+}
+
+#[test]
 fn wal_dump_of_the_vectors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/walfs");
     let list: Json =
@@ -385,7 +453,11 @@ fn wal_dump_of_the_vectors() {
         match name {
             "flipped-bit" => {
                 assert_eq!(ended.code, 1);
-                assert!(ended.err.contains("whole records stand behind it"), "{}", ended.err);
+                assert!(
+                    ended.err.contains("behind it") && ended.err.contains("nokv wal verify"),
+                    "{}",
+                    ended.err
+                );
             }
             "torn-trailer" | "wild-length" => {
                 assert_eq!(ended.code, 0);
@@ -396,10 +468,10 @@ fn wal_dump_of_the_vectors() {
         assert!(before == files(dir), "{name}: the dump changed a file");
         assert_eq!(nokv(&["wal", "dump", dir]).code, ended.code);
     }
-    // No segment has this extension: an empty log, and a note.
+    // No segment has this extension.
     let basic = root.join("basic");
     let ended = nokv(&["wal", "dump", basic.to_str().expect("text"), "--ext", ".log", "--json"]);
-    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""));
     assert!(ended.err.contains("there are no log segments"), "{}", ended.err);
 }
 

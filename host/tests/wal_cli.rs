@@ -116,7 +116,7 @@ fn a_record_that_does_not_fit_ends_the_command_behind_the_ones_before() {
     let ended = with_input(&["wal", "append", &log, "--segment-bytes", "1024"], &input);
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
     assert!(
-        ended.err.contains("--segment-bytes") && ended.err.contains("1 records were appended"),
+        ended.err.contains("--segment-bytes") && ended.err.contains("1 record was appended"),
         "{}",
         ended.err
     );
@@ -255,10 +255,15 @@ fn a_directory_without_segments_is_named_as_such() {
     let dir = Dir::new();
     let empty = dir.path("empty");
     fs::create_dir(&empty).expect("a writable directory");
-    for args in [&["wal", "dump", &empty][..], &["wal", "verify", &empty], &["wal", "tail", &empty]] {
+    for (args, code) in [
+        (&["wal", "dump", &empty][..], 2),
+        (&["wal", "verify", &empty], 2),
+        // A log may be about to be made.
+        (&["wal", "tail", &empty], 0),
+    ] {
         let ended = nokv(args);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""), "{args:?}");
-        assert!(ended.err.starts_with("nokv: note: there are no log segments"), "{args:?}: {}", ended.err);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{args:?}");
+        assert!(ended.err.contains("there are no log segments (NNNNNNNNN.wal)"), "{args:?}: {}", ended.err);
     }
     let none = dir.path("none");
     for args in [&["wal", "dump", &none][..], &["wal", "verify", &none], &["wal", "tail", &none]] {
@@ -266,6 +271,91 @@ fn a_directory_without_segments_is_named_as_such() {
     }
     assert!(!Path::new(&none).exists(), "looking makes nothing");
     assert_eq!(fs::read_dir(&empty).expect("a directory").count(), 0);
+}
+
+#[test]
+#[cfg(any(feature = "art", feature = "skiplist"))] // it opens a database
+fn the_directory_of_a_database_is_no_log_and_what_asks_for_one_is_told_where_it_is() {
+    let dir = Dir::new();
+    let db = dir.path("db");
+    ok(&["set", "--workdir", &db, "k", "v"]);
+    let names = || {
+        let entries = fs::read_dir(&db).expect("a directory").map(|e| e.expect("an entry").file_name());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    for args in [&["wal", "dump", &db][..], &["wal", "verify", &db]] {
+        let ended = nokv(args);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ended.err.contains(&format!("its log is {db}/wal")), "{args:?}: {}", ended.err);
+    }
+    for log in [db.clone(), format!("{db}/"), format!("{db}/wal")] {
+        let ended = nokv(&["wal", "append", &log, "--value", "x"]);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{log}");
+        assert!(ended.err.contains("belongs to a database"), "{log}: {}", ended.err);
+    }
+    // Without CURRENT the manifests still say whose it is.
+    fs::rename(Path::new(&db).join("CURRENT"), dir.path("kept")).expect("a writable directory");
+    assert_eq!(nokv(&["wal", "append", &db, "--value", "x"]).code, Some(2));
+    fs::rename(dir.path("kept"), Path::new(&db).join("CURRENT")).expect("a writable directory");
+    assert!(before == names(), "a refused append left something");
+
+    // Damage: only what is a database's is for `repair`.
+    let log = dir.path("log");
+    let values: Vec<&str> = std::iter::repeat_n(["--value", "some record"], 5).flatten().collect();
+    ok(&[&["wal", "append", &log][..], &values].concat());
+    flip(segment(&log, 1), 80);
+    let ended = nokv(&["wal", "dump", &log]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("nokv wal verify") && !ended.err.contains("nokv repair"), "{}", ended.err);
+    fs::create_dir(dir.path("around")).expect("a writable directory");
+    fs::write(dir.path("around/CURRENT"), "x").expect("a writable directory");
+    fs::rename(&log, dir.path("around/wal")).expect("a writable directory");
+    let ended = nokv(&["wal", "dump", &dir.path("around/wal")]);
+    assert!(ended.err.contains("nokv repair"), "{}", ended.err);
+}
+
+#[test]
+fn a_lower_index_replaces_what_is_at_and_above_it() {
+    let dir = Dir::new();
+    let log = dir.path("log");
+    ok(&["wal", "append", &log, "--index", "1", "--value", "a", "--value", "b", "--value", "c"]);
+    ok(&["wal", "append", &log, "--index", "2", "--value", "d"]);
+    // As the help says: the dump shows both, and what follows goes on from the new one.
+    ok(&["wal", "append", &log, "--value", "e"]);
+    let out = ok(&["wal", "dump", &log, "--json"]);
+    let shown: Vec<(u64, String)> = out
+        .lines()
+        .map(|l| serde_json::from_str::<Json>(l).expect("JSON")["log_index"].as_u64().expect("a number"))
+        .zip(payloads(&out))
+        .collect();
+    let expected = [(1, "a"), (2, "b"), (3, "c"), (2, "d"), (3, "e")].map(|(i, text)| (i, text.to_owned()));
+    assert_eq!(shown, expected);
+    let fs = nokv::StdFs::new();
+    let opened = nokv::core::wal::Log::open(fs, &log, nokv::core::wal::LogOptions::default()).expect("a log");
+    let at = |index| opened.read(opened.position_for_index(index).expect("a place")).expect("a record");
+    assert_eq!([at(1), at(2), at(3)].map(|record| String::from_utf8(record).expect("text")), ["a", "d", "e"]);
+}
+
+#[test]
+fn what_is_no_directory_is_called_so() {
+    let dir = Dir::new();
+    let file = dir.path("letter.txt");
+    fs::write(&file, "dear").expect("a writable directory");
+    for args in [
+        &["--workdir", &file, "get", "k"][..],
+        &["--workdir", &file, "set", "k", "v"],
+        &["--workdir", &file, "stats"],
+        &["--workdir", &file, "check"],
+        &["wal", "dump", &file],
+        &["wal", "verify", &file],
+        &["wal", "append", &file, "--value", "x"],
+    ] {
+        let ended = nokv(args);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ended.err.starts_with(&format!("nokv: this is not a directory: {file}")), "{}", ended.err);
+    }
+    assert_eq!(fs::read(&file).expect("a readable file"), b"dear");
 }
 
 #[test]

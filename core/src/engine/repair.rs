@@ -33,6 +33,7 @@ pub use survey::plan_repair;
 
 use crate::manifest::{CleanClose, ManifestState};
 use crate::sync::Arc;
+use crate::wal::Cut;
 use nokv_formats::TableMeta;
 
 /// One step of a repair.
@@ -51,6 +52,9 @@ pub struct RepairStep {
 pub struct RepairPlan {
     /// What is done; empty for a healthy database.
     pub steps: Vec<RepairStep>,
+    /// The end of the log behind the last synced write that is not whole, if any: it goes too. The next open cuts it
+    /// by itself, so it is no step.
+    pub cut: Option<Cut>,
     work: Work,
 }
 

@@ -5,7 +5,8 @@
 //! cut what the engine just appended, and the engine could not read on behind foreign records. A directory is a
 //! database's if
 //! 1. its first record is the engine's; or
-//! 2. the directory that it lies in has a `CURRENT` file (also when the log has no record yet).
+//! 2. the directory that it lies in has a `CURRENT` file (also when the log has no record yet); or
+//! 3. it is the database's own directory: it holds a `CURRENT` file or a manifest.
 
 use alloc::format;
 use alloc::string::String;
@@ -20,9 +21,12 @@ use crate::vfs::{IoErrorKind, OpenMode, Vfs, VfsFile, join};
 /// The forms of the file that names a database's manifest.
 const CURRENT_NAMES: [&str; 3] = ["CURRENT", "CURRENT-A", "CURRENT-B"];
 
-/// Refuses the log directory of a database. Writes nothing.
+/// How the names of manifests begin.
+const MANIFEST_PREFIX: &str = "MANIFEST-";
+
+/// Refuses the log directory of a database, and the database's own directory. Writes nothing.
 pub(super) fn refuse_database_log<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<()> {
-    if let Some(current) = current_beside(fs, dir)? {
+    if let Some(current) = current_beside(fs, dir)?.or(named_inside(fs, dir)?) {
         let text = format!("{dir} belongs to a database ({current}): only the database writes there");
         return Err(Error::InvalidArgument(text));
     }
@@ -64,6 +68,19 @@ fn first_record<V: Vfs>(fs: &V, segment: &SegmentFile) -> Result<First> {
         return Ok(First::Engine);
     }
     Ok(if head.iter().all(|byte| *byte == 0) { First::Nothing } else { First::Other })
+}
+
+/// The path of a `CURRENT` file or manifest in `dir` itself.
+fn named_inside<V: Vfs>(fs: &V, dir: &str) -> Result<Option<String>> {
+    let entries = match fs.list(dir) {
+        // Also what is no directory: making the log's says so.
+        Err(e) if matches!(e.kind, IoErrorKind::NotFound | IoErrorKind::InvalidInput) => return Ok(None),
+        listed => listed.at("list", dir)?,
+    };
+    let is_ours = |name: &str| CURRENT_NAMES.contains(&name) || name.starts_with(MANIFEST_PREFIX);
+    let ours = entries.iter().filter(|entry| !entry.is_dir && is_ours(&entry.name));
+    // CURRENT before the manifests.
+    Ok(ours.map(|entry| &entry.name).min().map(|name| join(dir, name)))
 }
 
 /// The path of the `CURRENT` file in the directory that `dir` lies in.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 
 use super::inspect::{RemoteArgs, StatsArgs};
 use super::service::ServiceArgs;
@@ -19,14 +19,16 @@ use super::workload::WorkloadArgs;
 #[derive(Debug, Parser)]
 #[command(name = "nokv", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 key absent, or check, wal dump or wal verify found damage; 2 any other error."
+    after_help = "Exit codes: 0 done; 1 key absent, or check, wal dump or wal verify found damage; 2 any other error; \
+                  130 workload interrupted."
 )]
 pub struct Cli {
     /// Directory of the database.
     #[arg(long, global = true, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 
-    /// Options of the database, as `nokv options --toml` prints them; for commands that open it for writing.
+    /// Options of the database, as `nokv options --toml` prints them. Commands that write to it use all of them; the
+    /// others take only work_dir from it, where --workdir is not given.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -125,7 +127,8 @@ Examples:
     /// Run a mixed workload of reads, writes, deletes and scans, and say how fast it went
     ///
     /// Makes the database if it is missing. All keys start with "workload-"; others are left alone. The same seed
-    /// gives the same operations.
+    /// gives the same operations. Ctrl-C ends it early: what was done is stored and reported, the database is closed,
+    /// and the exit code is 130.
     #[command(after_help = "\
 Examples:
   nokv workload --workdir load --ops 1000000 --metrics-addr 9090
@@ -133,7 +136,7 @@ Examples:
     Workload(WorkloadArgs),
 
     /// Look into log directories
-    #[command(subcommand)]
+    #[command(subcommand, args = of_databases())]
     Wal(Wal),
 
     /// Merge everything now and give space of deleted and overwritten data back
@@ -141,7 +144,8 @@ Examples:
 
     /// Verify every checksum and invariant; exit code 1 if there is damage
     ///
-    /// Writes nothing, and says so when the end of the log is not whole and the next open will cut it.
+    /// Tables are read whole, and the part of the log that no table holds yet. Writes nothing, and says so when the
+    /// end of the log is not whole and the next open will cut it.
     Check,
 
     /// Show what it takes to open a damaged database again, and what is lost by it
@@ -271,7 +275,7 @@ pub enum Wal {
     /// Print the records of a directory of log segments, one a line
     ///
     /// A torn last record is a note and no error. Damage with whole records behind it ends the output with an
-    /// error and exit code 1. Writes nothing.
+    /// error and exit code 1; a directory without segments is an error with exit code 2. Writes nothing.
     Dump(WalDir),
 
     /// Append records to a log, made if there is none
@@ -283,7 +287,8 @@ pub enum Wal {
 
     /// Check every segment of a log and print a table; exit code 1 if there is damage
     ///
-    /// A torn last record is a note and no error. Writes nothing.
+    /// A torn last record is a note and no error; a directory without segments is an error with exit code 2. Writes
+    /// nothing.
     Verify(WalDir),
 
     /// Print the records of a log as `wal dump` does, and go on as it grows
@@ -319,8 +324,8 @@ pub struct WalDir {
     /// Directory of the segments.
     pub dir: PathBuf,
 
-    /// Extension of the segment files.
-    #[arg(long, default_value = ".wal", value_name = "EXT")]
+    /// Extension of the segment files, with its dot.
+    #[arg(long, default_value = ".wal", value_name = "EXT", value_parser = extension)]
     pub ext: String,
 }
 
@@ -339,7 +344,9 @@ pub struct WalAppend {
     #[arg(long, value_name = "HEX")]
     pub hex: Vec<String>,
 
-    /// Log index of the first record; those behind it count on. 0 for none. Without it the log's own go on.
+    /// Log index of the first record; those behind it count on. 0 for none. Without it the log's own go on. One that
+    /// the log has already replaces the record there and all above it: look-ups and readers of log indexes find the
+    /// new ones, and dump shows both.
     #[arg(long, value_name = "N")]
     pub index: Option<u64>,
 
@@ -366,6 +373,20 @@ pub struct WalTail {
     /// Start behind the record at this place, as `wal dump` prints it.
     #[arg(long, value_name = "SEGMENT:OFFSET", value_parser = position)]
     pub after: Option<(u32, u64)>,
+}
+
+fn extension(text: &str) -> Result<String, String> {
+    match text.strip_prefix('.') {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        _ => Err("an extension starts with a dot, such as .wal".to_owned()),
+    }
+}
+
+/// The flags of databases, in place of those of every command: logs take neither, and offer neither.
+fn of_databases() -> [Arg; 2] {
+    let flag =
+        |name: &'static str| Arg::new(name).long(name).hide(true).value_parser(clap::value_parser!(PathBuf));
+    [flag("workdir"), flag("config")]
 }
 
 fn position(text: &str) -> Result<(u32, u64), String> {

@@ -93,7 +93,11 @@ pub fn run(
     match complaint {
         None => Ok(report),
         Some(ReadError { line, what, next }) => {
-            let next = format!("{next} (the {} records before it are stored)", report.records);
+            let before = match report.records {
+                1 => "the 1 record before it is stored".to_owned(),
+                n => format!("the {n} records before it are stored"),
+            };
+            let next = format!("{next} ({before})");
             Err(Failure::new(what, format!("{name} line {line}"), next))
         }
     }

@@ -92,14 +92,12 @@ impl<B: Backend> Session<'_, B> {
         if self.json {
             return self.answer(&answer);
         }
-        let lines = screen::lines(&answer, now());
-        let is_empty = lines.iter().all(|line| line.is_empty() || line.starts_with("all 0"));
-        if is_empty {
+        if screen::is_empty(&answer) {
             return self.print(&[
                 "no hot keys: nothing was touched, or hot rings are off (hot_ring_enabled)".to_owned(),
             ]);
         }
-        self.print(&lines)
+        self.print(&screen::lines(&answer, now()))
     }
 
     /// Who keeps old files and entries from going.
@@ -110,9 +108,10 @@ impl<B: Backend> Session<'_, B> {
         if self.json {
             return self.answer(&pins);
         }
-        let lines = screen::lines(&json!({ "pins": pins }), now());
-        let is_empty = lines.iter().all(|line| line.is_empty() || line.starts_with("all 0"));
-        if is_empty { self.print(&["nothing is pinned".to_owned()]) } else { self.print(&lines) }
+        match screen::is_empty(&pins) {
+            true => self.print(&["nothing is pinned".to_owned()]),
+            false => self.print(&screen::lines(&json!({ "pins": pins }), now())),
+        }
     }
 
     /// The answer of a running process, for what files do not tell.

@@ -9,6 +9,7 @@ pub mod args;
 pub mod db;
 pub mod import;
 pub mod inspect;
+mod interrupt;
 mod options;
 pub mod output;
 pub mod page;
@@ -102,6 +103,10 @@ struct Session<'a, B> {
 
 impl<B: Backend> Session<'_, B> {
     fn run(&mut self, cli: &Cli) -> Result<()> {
+        if matches!(cli.command, Command::Wal(_)) && (cli.workdir.is_some() || cli.config.is_some()) {
+            let next = "name the directory of the log instead: nokv wal COMMAND DIR";
+            return Err(Failure::new("wal takes neither --workdir nor --config", "command line", next));
+        }
         self.config = cli.config.as_deref().map(options::load).transpose()?;
         let from_config = self.config.as_ref().map(|o| o.work_dir.clone());
         // Only a directory that the file names: the default one would surprise.
@@ -262,8 +267,12 @@ impl<B: Backend> Session<'_, B> {
         let import::Report { records, repeated, bytes, seconds } = report;
         let rate = if seconds > 0.0 { records as f64 / seconds } else { 0.0 };
         let size = output::bytes(bytes);
-        writeln!(self.out, "{records} records, {size}, in {seconds:.1} s ({rate:.0} records/s)")
-            .and_then(|()| writeln!(self.out, "{repeated} repeated keys (the last record of each is stored)"))
+        let records_read = output::things(records, "record");
+        writeln!(self.out, "{records_read}, {size}, in {seconds:.1} s ({rate:.0} records/s)")
+            .and_then(|()| {
+                let keys = output::things(repeated, "repeated key");
+                writeln!(self.out, "{keys} (the last record of each is stored)")
+            })
             .map_err(|e| Failure::output(&e))
     }
 
@@ -274,7 +283,12 @@ impl<B: Backend> Session<'_, B> {
         store.close()?;
         let Some(value) = value else {
             let place = format!("key {} in {}", key.escape_ascii(), dir.display());
-            let next = "nokv scan --prefix shows the keys that are there";
+            let next = match !args.escaped && is_escaped(&key) {
+                true => {
+                    "KEY was taken as it stands; with --escaped its escapes are read, as scan prints them"
+                }
+                false => "nokv scan --prefix shows the keys that are there",
+            };
             return Err(Failure::new("there is no such key", place, next).with_exit(Exit::Negative));
         };
         let printed = if self.json {
@@ -328,6 +342,12 @@ impl<B: Backend> Session<'_, B> {
         let next = "nokv repair shows what can be saved and changes nothing";
         Err(Failure::new(what, dir.display().to_string(), next).with_exit(Exit::Negative))
     }
+}
+
+/// Is there an escape of TSV in it, and none that is wrong?
+fn is_escaped(arg: &[u8]) -> bool {
+    let mut plain = Vec::new();
+    arg.contains(&b'\\') && tsv::unescape(arg, &mut plain).is_ok()
 }
 
 /// The bytes of an argument.

@@ -7,13 +7,17 @@ use serde_json::{Value as Json, json};
 
 use super::output;
 use super::store::{Failure, Result};
-use crate::{Error, OPTION_FIELDS, OptionField, Options};
+use crate::{Error, OPTION_FIELDS, OptionField, OptionKind, Options};
 
 /// Width of the printed text.
 const COLUMNS: usize = 80;
 
 /// Reads the options file.
 pub(super) fn load(path: &Path) -> Result<Options> {
+    if path.is_dir() {
+        let next = "--config takes a file; --workdir takes the directory of the database";
+        return Err(Failure::new("this is a directory", path.display().to_string(), next));
+    }
     Options::from_toml_file(path).map_err(|error| {
         let name = path.display().to_string();
         let next = "nokv options prints every option; nokv options --toml a file with all of them";
@@ -63,13 +67,24 @@ fn as_json(field: &OptionField, options: &Options) -> Json {
         "name": field.name,
         "group": field.group,
         "type": field.kind.name(),
-        "value": unquoted(&value),
-        "default": unquoted(&default),
+        "value": typed(field.kind, &value),
+        "default": typed(field.kind, &default),
         "is_default": value == default,
         "superseded": field.is_superseded(),
         "original": field.original,
         "doc": doc(field),
     })
+}
+
+/// Numbers and switches as such; what has a unit, or is text, as text.
+fn typed(kind: OptionKind, value: &str) -> Json {
+    let plain = match kind {
+        OptionKind::Bool => value.parse::<bool>().ok().map(Json::from),
+        OptionKind::Count => value.parse::<u64>().ok().map(Json::from),
+        OptionKind::Ratio => value.parse::<f64>().ok().map(Json::from),
+        _ => None,
+    };
+    plain.unwrap_or_else(|| unquoted(value).into())
 }
 
 /// A TOML text without its quotes; other values are as they are.
@@ -164,6 +179,15 @@ mod tests {
         let field = field.expect("the option");
         assert_eq!((&field["value"], &field["is_default"]), (&json!("8KiB"), &json!(false)));
         assert_eq!(field["default"], "4KiB");
+        for field in all.as_array().expect("a list") {
+            let is_of_kind = |value: &Json| match field["type"].as_str() {
+                Some("bool") => value.is_boolean(),
+                Some("count") => value.is_u64(),
+                Some("ratio") => value.is_f64(),
+                _ => value.is_string(),
+            };
+            assert!(is_of_kind(&field["value"]) && is_of_kind(&field["default"]), "{field}");
+        }
     }
 
     #[test]
@@ -205,6 +229,15 @@ mod tests {
             format!("nokv: value_threshold is named value_threshold_bytes here: {} line 2: ", path("c.toml"));
         assert!(err.starts_with(&start) && err.lines().count() == 1, "{err}");
         assert!(!dir.path().join("db").exists());
+        let (exit, _, err) = nokv(&["options", "--config", &path(".")]);
+        assert!(exit == Exit::Error && err.starts_with("nokv: this is a directory: "), "{err}");
+        // What is wrong binds the file's option to two that are not in it.
+        std::fs::write(path("c.toml"), "num_level_zero_tables = 100\n").expect("a writable directory");
+        let (exit, _, err) = nokv(&["options", "--config", &path("c.toml")]);
+        assert!(exit == Exit::Error && err.contains("c.toml line 1"), "{err}");
+        let defaults =
+            "; not in the file, so by default: level0_stop_tables = 24, level0_compaction_tables = 4";
+        assert!(err.contains(defaults), "{err}");
         let (exit, _, err) = nokv(&["options", "--config", &path("none.toml")]);
         assert!(exit == Exit::Error && err.contains("none.toml"), "{err}");
     }

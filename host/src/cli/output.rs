@@ -6,7 +6,9 @@ use nokv_core::wal::{Position, own_record};
 use serde_json::{Map, Value as Json};
 
 use super::records::{push_hex, tsv};
+use super::screen::WIDTH;
 use super::store::{CheckReport, RepairReport, WalRecord};
+use super::units::{Unit, amount, clip};
 
 /// Payload bytes of a log record that people see.
 const PREVIEW_BYTES: usize = 48;
@@ -56,7 +58,9 @@ fn object(out: &mut dyn Write, fields: &Map<String, Json>, indent: usize) -> io:
     Ok(())
 }
 
-/// Objects as rows; the columns are all names that any of them has.
+/// Objects as rows; the columns are all names that any of them has. Where not all fit a terminal, the others stand
+/// below, behind the column that names the rows again: `file`, or else the first. Sizes are shown in a readable unit
+/// only; the exact ones are in the JSON.
 fn table(out: &mut dyn Write, items: &[Json], indent: usize) -> io::Result<()> {
     let mut columns: Vec<&str> = Vec::new();
     for name in items.iter().filter_map(Json::as_object).flat_map(Map::keys) {
@@ -64,20 +68,61 @@ fn table(out: &mut dyn Write, items: &[Json], indent: usize) -> io::Result<()> {
             columns.push(name);
         }
     }
-    let cell = |item: &Json, name: &str| item.get(name).map_or_else(String::new, |v| scalar(name, v));
-    let widths: Vec<usize> = columns
-        .iter()
-        .map(|name| items.iter().map(|i| cell(i, name).chars().count()).max().unwrap_or(0).max(name.len()))
-        .collect();
-    let mut line = |cells: &mut dyn Iterator<Item = String>| {
-        let mut text = " ".repeat(indent);
-        for (cell, width) in cells.zip(&widths) {
-            text.push_str(&format!("{cell:width$}  "));
+    let cell = |item: &Json, name: &str, width: usize| match item.get(name) {
+        None => String::new(),
+        Some(Json::Number(n)) if is_bytes(name) && n.is_u64() => {
+            amount(n.as_u64().unwrap_or(0) as f64, Unit::Bytes, 0)
         }
-        writeln!(out, "{}", text.trim_end())
+        Some(value) => short(&scalar(name, value), width),
     };
-    line(&mut columns.iter().map(|name| (*name).to_owned()))?;
-    items.iter().try_for_each(|item| line(&mut columns.iter().map(|name| cell(item, name))))
+    let room = WIDTH - indent;
+    let width = |name: &str, most: usize| {
+        items.iter().map(|item| cell(item, name, most).len()).max().unwrap_or(0).max(name.len())
+    };
+    let Some(key) = columns.iter().find(|name| **name == "file").or(columns.first()).copied() else {
+        return Ok(());
+    };
+    let key_width = width(key, room);
+    let most = room.saturating_sub(key_width + 2).max(key.len());
+    let mut part: Vec<(&str, usize)> = Vec::new();
+    let mut parts: Vec<Vec<(&str, usize)>> = Vec::new();
+    let mut used = 0;
+    for name in columns {
+        let width = if name == key { key_width } else { width(name, most) };
+        if !part.is_empty() && used + width > room {
+            parts.push(std::mem::replace(&mut part, vec![(key, key_width)]));
+            used = key_width + 2;
+        }
+        if part.iter().all(|(taken, _)| *taken != name) {
+            part.push((name, width));
+            used += width + 2;
+        }
+    }
+    parts.push(part);
+    for part in parts {
+        let mut line = |cell: &dyn Fn(&str, usize) -> String| {
+            let cells: String =
+                part.iter().map(|&(name, width)| format!("{:width$}  ", cell(name, width))).collect();
+            writeln!(out, "{:indent$}{}", "", cells.trim_end())
+        };
+        line(&|name, _| name.to_owned())?;
+        items.iter().try_for_each(|item| line(&|name, width| cell(item, name, width)))?;
+    }
+    Ok(())
+}
+
+/// One line that is at most `width` wide. Keys are escaped already: what is plain ASCII stays as it is.
+fn short(text: &str, width: usize) -> String {
+    match text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        true if text.len() <= width => text.to_owned(),
+        true => text.chars().take(width.saturating_sub(2)).chain("..".chars()).collect(),
+        false => clip(text.as_bytes(), width),
+    }
+}
+
+/// Does the name say that the number counts bytes?
+fn is_bytes(name: &str) -> bool {
+    name == "bytes" || name.ends_with("_bytes")
 }
 
 /// A value in a line. Counts of bytes, known by their names, are also given in a readable unit.
@@ -88,7 +133,7 @@ fn scalar(name: &str, value: &Json) -> String {
         Json::Bool(false) => "no".to_owned(),
         Json::String(text) => text.clone(),
         Json::Number(number) => match number.as_u64() {
-            Some(n) if name == "bytes" || name.ends_with("_bytes") => bytes(n),
+            Some(n) if is_bytes(name) => bytes(n),
             _ => number.to_string(),
         },
         Json::Array(items) if items.is_empty() => "none".to_owned(),
@@ -96,6 +141,11 @@ fn scalar(name: &str, value: &Json) -> String {
         Json::Array(items) => items.iter().map(|i| scalar(name, i)).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// So many things of a name, which gets an s unless it is one.
+pub fn things(n: u64, name: &str) -> String {
+    format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
 
 /// `n` bytes in the largest unit that leaves at least one, with the exact count behind it.
@@ -143,7 +193,11 @@ pub fn wal_record(
         }
         return writeln!(out, "}}");
     }
-    write!(out, "segment {segment}  offset {offset}  log index {log_index}  {} bytes  ", data.len())?;
+    write!(
+        out,
+        "segment {segment}  offset {offset}  log index {log_index}  {}  ",
+        things(data.len() as u64, "byte")
+    )?;
     if let Some(own) = own {
         // A record of the engine's own log: what it holds says more than its first bytes.
         write!(out, "seq {}", own.first_seq.0)?;
@@ -155,7 +209,7 @@ pub fn wal_record(
             if section.group != 0 {
                 write!(out, " of group {}", section.group)?;
             }
-            write!(out, " {} bytes", section.bytes)?;
+            write!(out, " {}", things(section.bytes, "byte"))?;
         }
         return writeln!(out);
     }
@@ -175,7 +229,10 @@ pub fn check(out: &mut dyn Write, report: &CheckReport, json: bool) -> io::Resul
             .map(|f| serde_json::json!({"file": f.file, "offset": f.offset, "what": f.what}))
             .collect();
         let ok = damage.is_empty();
-        return json_line(out, &serde_json::json!({"ok": ok, "damage": damage, "summary": report.summary}));
+        let value = serde_json::json!({
+            "ok": ok, "damage": damage, "summary": report.summary, "notes": report.notes,
+        });
+        return json_line(out, &value);
     }
     for finding in &report.damage {
         writeln!(out, "{}: byte {}: {}", finding.file, finding.offset, finding.what)?;
@@ -195,13 +252,17 @@ pub fn repair(out: &mut dyn Write, report: &RepairReport, json: bool) -> io::Res
             .iter()
             .map(|s| serde_json::json!({"file": s.file, "what": s.what, "lost": s.lost}))
             .collect();
-        return json_line(out, &serde_json::json!({"applied": report.applied, "steps": steps}));
+        let value = serde_json::json!({"applied": report.applied, "steps": steps, "notes": report.notes});
+        return json_line(out, &value);
     }
     for step in &report.steps {
         let lost = if step.lost.is_empty() { "nothing" } else { &step.lost };
         writeln!(out, "{}: {}; lost: {lost}", step.file, step.what)?;
     }
     match (report.steps.is_empty(), report.applied) {
+        (true, _) if !report.notes.is_empty() => {
+            writeln!(out, "nothing to repair but what the next open for writing does by itself: see the note")
+        }
         (true, _) => writeln!(out, "nothing to repair"),
         (false, true) => writeln!(out, "done"),
         (false, false) => {
@@ -237,6 +298,41 @@ inner:
   none   -
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn tables_fit_a_terminal_and_sizes_stand_there_once() {
+        let table = |n: u64| {
+            serde_json::json!({
+                "level": 6, "ingest": false, "file": format!("tables/{n:012}.sst"), "file_bytes": 36_858_802 + n,
+                "entries": n, "seq_max": u64::MAX, "smallest_key": "k".repeat(70_000), "largest_key": "a\\x00",
+            })
+        };
+        let value = serde_json::json!({"tables": [table(1), table(2)]});
+        let mut out = Vec::new();
+        answer(&mut out, &value, false).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        assert!(text.contains("  35.2 MiB  ") && !text.contains("(36858"), "{text}");
+        // Each part says which file its rows are about.
+        let parts =
+            text.lines().filter(|line| line.contains("  file") || line.trim_start().starts_with("file"));
+        assert_eq!(parts.count(), 4, "{text}");
+        assert_eq!(text.matches("tables/000000000002.sst").count(), 4, "{text}");
+        for name in ["level", "ingest", "file_bytes", "entries", "seq_max", "smallest_key", "largest_key"] {
+            assert_eq!(text.matches(name).count(), 1, "{name}: {text}");
+        }
+        assert!(text.contains("a\\x00\n"), "{text}");
+        let mut out = Vec::new();
+        answer(&mut out, &value, true).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains(":36858803,"));
+    }
+
+    #[test]
+    fn one_of_a_thing_has_no_s() {
+        assert_eq!(["0 records", "1 record", "2 records"], [0, 1, 2].map(|n| things(n, "record")));
     }
 
     #[test]

@@ -21,6 +21,7 @@ Answers go to standard output; complaints, notes, progress bars and logs go to s
 | 0 | done |
 | 1 | the key is absent, or a check found damage |
 | 2 | any other error: wrong arguments, no database, in use by another process, I/O |
+| 130 | a workload was interrupted by Ctrl-C; what it did until then is stored |
 
 ";
 

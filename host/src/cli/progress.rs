@@ -1,9 +1,12 @@
 //! Progress on standard error, for people only: nothing is drawn when standard error is not a terminal.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::units::{self, amount, count, whole_seconds};
 
 const REDRAWS_PER_SECOND_MAX: u8 = 10;
 
@@ -47,11 +50,11 @@ impl Progress {
     /// `done` of `total`, if it is known how much there is. Cheap enough to call for every record.
     pub fn at(&self, done: u64, total: Option<u64>) {
         if total != self.bar.length() {
+            self.bar.set_style(style(self.unit, total.is_some()));
             match total {
                 Some(total) => self.bar.set_length(total),
                 None => self.bar.unset_length(),
             }
-            self.bar.set_style(style(self.unit, total.is_some()));
         }
         self.bar.set_position(done);
     }
@@ -63,34 +66,142 @@ impl Drop for Progress {
     }
 }
 
-/// A bar with the time left where the end is known, a spinner with the rate where it is not.
+/// A bar with the time left where the end is known, a spinner with the rate where it is not. No line of it is wider
+/// than a terminal, whatever the numbers.
 fn style(unit: Unit, with_end: bool) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template(unit, with_end));
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    let style = ProgressStyle::with_template(template(with_end));
+    let numbers = move |state: &ProgressState, to: &mut dyn Write| {
+        // A bar that cannot be drawn is no reason to fail.
+        let _ = to.write_str(&numbers(unit, state));
+    };
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("numbers", numbers).progress_chars("=> ")
 }
 
-const fn template(unit: Unit, with_end: bool) -> &'static str {
-    match (unit, with_end) {
-        (Unit::Bytes, true) => {
-            "{msg} [{bar:30}] {bytes}/{total_bytes} {percent}% {bytes_per_sec}, {eta_precise} left"
+const fn template(with_end: bool) -> &'static str {
+    if with_end { "{msg} [{bar:12}] {percent:>3}% {numbers}" } else { "{msg} {spinner} {numbers}" }
+}
+
+/// How much is done, how fast, and how long it takes.
+fn numbers(unit: Unit, state: &ProgressState) -> String {
+    let amount_of = |n: u64| match unit {
+        Unit::Bytes => amount(n as f64, units::Unit::Bytes, 0),
+        Unit::Records | Unit::Steps => whole(n),
+    };
+    let rate = match unit {
+        Unit::Bytes => amount(state.per_sec(), units::Unit::Bytes, 0),
+        // Casts of numbers saturate.
+        Unit::Records | Unit::Steps => count(state.per_sec() as u64),
+    };
+    let done = amount_of(state.pos());
+    match state.len() {
+        Some(len) => {
+            format!("{done}/{} {rate}/s, {} left", amount_of(len), whole_seconds(state.eta().as_secs()))
         }
-        (Unit::Bytes, false) => "{msg} {spinner} {bytes} {bytes_per_sec}, {elapsed_precise}",
-        (_, true) => "{msg} [{bar:30}] {human_pos}/{human_len} {percent}% {per_sec}, {eta_precise} left",
-        (_, false) => "{msg} {spinner} {human_pos} {per_sec}, {elapsed_precise}",
+        None => format!("{done} {rate}/s, {}", whole_seconds(state.elapsed().as_secs())),
+    }
+}
+
+/// A whole number with separators; above nine digits in a unit.
+fn whole(n: u64) -> String {
+    match n {
+        1_000_000..1_000_000_000 => {
+            format!("{},{:03},{:03}", n / 1_000_000, n / 1_000 % 1_000, n % 1_000)
+        }
+        n => count(n),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
     use super::*;
+    use crate::cli::screen::WIDTH;
+
+    /// A terminal so wide that nothing is cut, which keeps what was drawn.
+    #[derive(Debug, Clone, Default)]
+    struct Wide(Arc<Mutex<Vec<String>>>);
+
+    impl TermLike for Wide {
+        fn width(&self) -> u16 {
+            1000
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push(text.trim_end().to_owned());
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a bar shows.
+    fn drawn(unit: Unit, done: u64, total: Option<u64>) -> String {
+        let wide = Wide::default();
+        let target = ProgressDrawTarget::term_like(Box::new(wide.clone()));
+        let bar = ProgressBar::with_draw_target(None, target).with_message("checkpoint");
+        bar.set_style(style(unit, false));
+        let progress = Progress { bar, unit };
+        progress.at(done, total);
+        progress.bar.tick();
+        let lines = wide.0.lock().unwrap();
+        lines.iter().rfind(|line| line.contains("checkpoint")).expect("a line").clone()
+    }
 
     #[test]
     fn templates_are_valid() {
+        for with_end in [false, true] {
+            assert!(ProgressStyle::with_template(template(with_end)).is_ok());
+        }
+    }
+
+    #[test]
+    fn no_bar_is_wider_than_a_terminal() {
         for unit in [Unit::Bytes, Unit::Records, Unit::Steps] {
-            for with_end in [false, true] {
-                assert!(ProgressStyle::with_template(template(unit, with_end)).is_ok());
+            for number in [0, 1, 999_999, 9_999_999, 999_999_999, 1_000_000_000, u64::MAX / 3, u64::MAX] {
+                for total in [None, Some(number), Some(999_999_999), Some(u64::MAX)] {
+                    let line = drawn(unit, number, total);
+                    assert!(line.chars().count() <= WIDTH, "{}: {line}", line.chars().count());
+                    assert!(!line.contains("checkpoint") || line.contains("/s"), "{line}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn numbers_of_things_are_whole() {
+        assert_eq!([0, 999, 130_893, 1_000_000].map(whole), ["0", "999", "130,893", "1,000,000"]);
+        assert_eq!((whole(999_999_999), whole(2_500_000_000)), ("999,999,999".into(), "2.50 G".into()));
+        let line = drawn(Unit::Records, 7, Some(10));
+        assert!(line.contains("]  70% 7/10 ") && line.ends_with(" left"), "{line}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Statistics as text for people: groups of numbers in two columns, and tables; no line is wider than [`WIDTH`].
 //!
-//! 1. Names are those of the JSON, so that `docs/stats.md` explains them; the unit comes from the name.
-//! 2. What is 0 throughout is not shown but named at the end: groups, and columns of tables.
+//! 1. Names are those of the JSON, so that `docs/stats.md` explains them; the unit comes from the name. A name in a
+//!    group that tells a unit of time has the plain number; the header of a table tells none, and its cells do.
+//! 2. What is 0 throughout is not shown: groups with nothing below them are named at the end, columns of tables are
+//!    left out unless the rows would say nothing without them.
 //! 3. Text comes from users, keys above all: it is shown as plain ASCII on one line.
 
 use serde_json::{Map, Value as Json};
 
-use super::units::{Unit, WIDTH_MAX, clip, show};
+use super::units::{Unit, WIDTH_MAX, clip, plain, show, tells_time_unit};
 
 /// Columns of a terminal that every screen fits.
 pub const WIDTH: usize = 80;
@@ -24,6 +26,9 @@ const MAPS: &[(&str, &str)] = &[
     ("engine.memory.consumers", "consumer"),
     ("engine.latency", "operation"),
 ];
+
+/// Columns that are shown also where they are 0 throughout: what a row is about.
+const KEPT: &[&str] = &["tables", "count", "age_ms", "bytes", "Offset"];
 
 /// Short names for the columns of tables.
 const HEADERS: &[(&str, &str)] = &[
@@ -58,6 +63,25 @@ pub fn lines(value: &Json, now: u64) -> Vec<String> {
     screen.lines
 }
 
+/// Is there nothing but zeros in it?
+pub fn is_empty(value: &Json) -> bool {
+    !is_shown("", value)
+}
+
+/// Is any of its groups or tables shown?
+fn is_shown(path: &str, value: &Json) -> bool {
+    match value {
+        Json::Object(rows) if MAPS.iter().any(|(map, _)| *map == path) => !rows.is_empty(),
+        Json::Object(fields) => fields.iter().any(|(name, value)| is_shown(&below(path, name), value)),
+        Json::Array(items) => items.iter().any(Json::is_object),
+        plain => !is_zero(plain),
+    }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
 struct Screen {
     now: u64,
     lines: Vec<String>,
@@ -67,14 +91,15 @@ struct Screen {
 
 impl Screen {
     fn object(&mut self, path: &str, fields: &Map<String, Json>) {
-        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let (nested, plain): (Vec<_>, Vec<_>) =
             fields.iter().partition(|(_, v)| matches!(v, Json::Object(_) | Json::Array(_)));
         if !plain.is_empty() {
-            self.group(path, &plain);
+            // Where something of it is shown, it is not all 0.
+            let is_shown = nested.iter().any(|(name, value)| is_shown(&below(path, name), value));
+            self.group(path, &plain, is_shown);
         }
         for (name, value) in nested {
-            let path = below(name);
+            let path = below(path, name);
             match value {
                 Json::Object(map) => match MAPS.iter().find(|(map, _)| *map == path) {
                     Some((_, key)) => self.map(&path, key, map),
@@ -95,8 +120,8 @@ impl Screen {
         }
     }
 
-    fn group(&mut self, path: &str, fields: &[(&String, &Json)]) {
-        if !path.is_empty() && fields.iter().all(|(_, value)| is_zero(value)) {
+    fn group(&mut self, path: &str, fields: &[(&String, &Json)], is_shown: bool) {
+        if !path.is_empty() && !is_shown && fields.iter().all(|(_, value)| is_zero(value)) {
             self.zero.push(clip(path.as_bytes(), WIDTH / 2));
             return;
         }
@@ -105,7 +130,12 @@ impl Screen {
         let mut texts = Vec::new();
         for (name, value) in fields {
             let label = clip(name.as_bytes(), NAME_WIDTH);
-            match show(value, Unit::of(name), self.now) {
+            let number = match Unit::of(name) {
+                _ if tells_time_unit(name) && value.is_number() => plain(value),
+                Unit::BytesPerSecond => show(value, Unit::Bytes, self.now),
+                unit => show(value, unit, self.now),
+            };
+            match number {
                 Some(number) => cells
                     .push(format!("{label:NAME_WIDTH$}{:>WIDTH_MAX$}", clip(number.as_bytes(), WIDTH_MAX))),
                 None => {
@@ -197,13 +227,23 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
             names.push(name);
         }
     }
+    let is_hex_key = |name: &str, row: &Map<String, Json>| name == "key" && row.contains_key("key_hex");
+    let is_shown = |name: &str| {
+        KEPT.contains(&name)
+            || !values_of(rows, name).all(is_zero)
+            || rows.iter().any(|row| is_hex_key(name, row))
+    };
+    let first = names.first().copied();
+    let mut shown: Vec<&str> =
+        names.iter().copied().filter(|name| first == Some(*name) || is_shown(name)).collect();
+    if shown.len() == 1 {
+        // Rows of nothing but a name say nothing.
+        shown.extend(names.get(1));
+    }
     let mut columns = Vec::new();
-    for name in names {
-        let is_key = |row: &&Map<String, Json>| name == "key" && row.contains_key("key_hex");
-        let values = || rows.iter().map(|row| row.get(name).unwrap_or(&Json::Null));
-        if !columns.is_empty() && values().all(is_zero) && !rows.iter().any(is_key) {
-            continue;
-        }
+    for name in shown {
+        let values = || values_of(rows, name);
+        let is_key = |row: &&Map<String, Json>| is_hex_key(name, row);
         let is_text = name == "key" || values().any(|v| v.is_string() || v.is_array() || v.is_object());
         let cell = |(row, value): (&&Map<String, Json>, &Json)| {
             if let Some(key) = row.get("key_hex").filter(|_| is_key(row)).and_then(bytes_of_hex) {
@@ -223,6 +263,11 @@ fn columns(rows: &[&Map<String, Json>], now: u64) -> Vec<Column> {
         columns.push(Column { header, cells, is_text, width });
     }
     columns
+}
+
+/// What the rows have under a name.
+fn values_of<'r>(rows: &'r [&'r Map<String, Json>], name: &'r str) -> impl Iterator<Item = &'r Json> {
+    rows.iter().map(move |row| row.get(name).unwrap_or(&Json::Null))
 }
 
 /// Names of things are numbers that nobody abbreviates.
@@ -302,6 +347,9 @@ wal
 wal.record_counts
   entries                             7   other                               0
 
+lsm
+  value_density_alert                no
+
 lsm.levels
   level  tables      size
       0      12  2.00 KiB
@@ -319,7 +367,61 @@ hot.read_keys
   plain        5
   a\\xff\\n      4
 
-all 0: flush, lsm
+all 0: flush
+";
+        assert_eq!(format!("\n{}\n", lines(&value, 0).join("\n")), expected);
+    }
+
+    #[test]
+    fn what_is_shown_below_is_not_called_zero_and_rows_keep_what_they_are_about() {
+        let value = json!({
+            "engine": {"pins": {
+                "snapshots": 0, "iterators": 0,
+                "list": [{"owner": "snapshot", "seq": 7, "age_ms": 0, "bytes": 0}],
+            }},
+            "lsm": {"entries": 0, "levels": [{"level": 0, "tables": 0, "size_bytes": 0}]},
+            "levels": [{"level": 0, "live_bytes": 0, "dead_bytes": 0}],
+            "flush": {"pending": 0, "stages": {"build_ms": 0}},
+        });
+        let expected = "\
+engine.pins
+  snapshots                           0   iterators                           0
+
+engine.pins.list
+  owner     seq  age  bytes
+  snapshot    7    0    0 B
+
+lsm
+  entries                             0
+
+lsm.levels
+  level  tables
+      0       0
+
+levels
+  level  live
+      0   0 B
+
+all 0: flush, flush.stages";
+        assert_eq!(lines(&value, 0).join("\n"), expected);
+        assert!(!is_empty(&value) && !is_empty(&value["lsm"]) && is_empty(&value["flush"]));
+        assert!(is_empty(&json!({})) && is_empty(&Json::Null));
+    }
+
+    #[test]
+    fn a_unit_of_time_is_told_once() {
+        let value = json!({
+            "recovery": {"duration_ms": 86, "avg_apply_ms": 0.000637, "debt_bytes_per_second": 2048},
+            "engine": {"latency": {"get": {"count": 2, "p99_ns": 1200}}},
+        });
+        let expected = "
+recovery
+  duration_ms                        86   debt_bytes_per_second        2.00 KiB
+  avg_apply_ms                 0.000637
+
+engine.latency
+  operation  count      p99
+  get            2  1.20 us
 ";
         assert_eq!(format!("\n{}\n", lines(&value, 0).join("\n")), expected);
     }

@@ -1,6 +1,6 @@
 //! What the command line asks of the engine, and how it says that something went wrong.
 //!
-//! Commands know these traits only; the file that joins them to the database handle is `cli/db.rs`, and tests
+//! Commands know these traits only; the file that joins them to the database handle is `cli/db`, and tests
 //! run every command on a map in memory. All calls are made from one thread.
 
 use std::fmt;
@@ -25,6 +25,8 @@ pub enum Exit {
     Negative,
     /// Any other error.
     Error,
+    /// SIGINT ended it early; the number is the one that shells give such a process.
+    Interrupted,
 }
 
 impl Exit {
@@ -34,6 +36,7 @@ impl Exit {
             Self::Done => 0,
             Self::Negative => 1,
             Self::Error => 2,
+            Self::Interrupted => 130,
         }
     }
 }

@@ -107,7 +107,7 @@ fn import_export_scan() {
     let (_dir, path) = file(b"Package: b\nSize: 1\n\nPackage: a\n\nPackage: b\nSize: 2\n");
     let report = ok(&db, &["import", "--workdir", "d", "--format", "deb822", "--key", "package", &path]);
     assert!(report.starts_with("3 records, 49 B, in "), "{report}");
-    assert!(report.ends_with("\n1 repeated keys (the last record of each is stored)\n"), "{report}");
+    assert!(report.ends_with("\n1 repeated key (the last record of each is stored)\n"), "{report}");
     assert!(db.store("d").is_synced());
     assert_eq!(db.store("d").batches(), [3]);
 
@@ -224,6 +224,57 @@ fn a_torn_tail_is_a_note_of_check() {
     let torn = nokv(&db, &["check", "--workdir", "torn"]);
     assert_eq!((torn.exit.code(), torn.out.as_str()), (0, "files  1\nno damage\n"));
     assert_eq!(torn.err, "nokv: note: a torn tail\n");
+    let torn = nokv(&db, &["check", "--workdir", "torn", "--json"]);
+    assert!(torn.out.ends_with(",\"notes\":[\"a torn tail\"]}\n"), "{}", torn.out);
+    // Repair has nothing to do about it, and does not hide it.
+    let torn = nokv(&db, &["repair", "--workdir", "torn"]);
+    assert_eq!((torn.exit.code(), torn.err.as_str()), (0, "nokv: note: a torn tail\n"));
+    assert!(torn.out.starts_with("nothing to repair but what the next open"), "{}", torn.out);
+}
+
+#[test]
+fn a_key_that_is_not_there_as_it_stands_may_be_an_escape() {
+    let db = MapBackend::default();
+    ok(&db, &["set", "--workdir", "d", "k", "v"]);
+    for (key, more, hint) in [
+        ("a\\x00", None, true),
+        ("a\\x00", Some("--escaped"), false),
+        ("a\\q", None, false),
+        ("plain", None, false),
+    ] {
+        let args = ["get", "--workdir", "d", key].into_iter().chain(more).collect::<Vec<_>>();
+        let gone = nokv(&db, &args);
+        assert_eq!((gone.exit.code(), gone.err.contains("--escaped")), (1, hint), "{args:?}: {}", gone.err);
+    }
+}
+
+#[test]
+fn logs_offer_and_take_no_flags_of_databases() {
+    let db = MapBackend::default();
+    for args in [
+        &["wal", "--help"][..],
+        &["wal", "dump", "--help"],
+        &["wal", "append", "--help"],
+        &["wal", "verify", "--help"],
+        &["wal", "tail", "--help"],
+        &["wal", "backup", "--help"],
+    ] {
+        let help = ok(&db, args);
+        assert!(!help.contains("--workdir") && !help.contains("--config"), "{args:?}: {help}");
+    }
+    assert!(ok(&db, &["get", "--help"]).contains("--workdir"));
+    for args in [
+        &["wal", "dump", "fine", "--workdir", "d"][..],
+        &["wal", "--workdir", "d", "dump", "fine"],
+        &["--workdir", "d", "wal", "dump", "fine"],
+        &["--config", "c.toml", "wal", "dump", "fine"],
+    ] {
+        let refused = nokv(&db, args);
+        assert_eq!((refused.exit.code(), refused.out.as_str()), (2, ""), "{args:?}");
+    }
+    let dotless = nokv(&db, &["wal", "dump", "fine", "--ext", "log"]);
+    assert_eq!((dotless.exit.code(), dotless.out.as_str()), (2, ""));
+    assert!(dotless.err.contains("an extension starts with a dot"), "{}", dotless.err);
 }
 
 #[test]
@@ -235,7 +286,7 @@ fn damage_is_code_1() {
     let found = nokv(&db, &["check", "--workdir", "bad", "--json"]);
     assert_eq!(
         found.out,
-        "{\"ok\":false,\"damage\":[{\"file\":\"1.sst\",\"offset\":9,\"what\":\"bad checksum\"}],\"summary\":{\"files\":1}}\n"
+        "{\"ok\":false,\"damage\":[{\"file\":\"1.sst\",\"offset\":9,\"what\":\"bad checksum\"}],\"summary\":{\"files\":1},\"notes\":[]}\n"
     );
 }
 
@@ -254,6 +305,7 @@ fn wal_dump_shows_records_then_what_ended_them() {
     let bad = nokv(&db, &["wal", "dump", "bad", "--json"]);
     assert_eq!((bad.exit.code(), bad.out.as_str()), (1, line));
     assert!(bad.err.contains("4 whole records stand behind it"), "{}", bad.err);
+    assert!(bad.err.contains("nokv wal verify") && !bad.err.contains("nokv repair"), "{}", bad.err);
 }
 
 /// An output that fails after some bytes.

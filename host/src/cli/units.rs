@@ -49,6 +49,27 @@ impl Unit {
     }
 }
 
+/// Does the name say in which unit a time is?
+pub fn tells_time_unit(name: &str) -> bool {
+    name.ends_with("_ms") || name.ends_with("_ns") || name.contains("_ns_") || name.starts_with("seconds_")
+}
+
+/// A number without a unit, for a name that tells it.
+pub fn plain(value: &Json) -> Option<String> {
+    let number = value.as_number()?;
+    let text = match (number.as_u64(), number.as_f64()?) {
+        (Some(whole), _) => whole.to_string(),
+        (None, n) if n.fract() == 0.0 || n.abs() >= 1e6 => format!("{n:.0}"),
+        (None, n) => format!("{n:.6}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+    };
+    Some(match text.len() <= WIDTH_MAX {
+        true => text,
+        // Six digits in front of the point leave room for two behind it.
+        false if number.as_f64()?.abs() < 1e6 => format!("{:.2}", number.as_f64()?),
+        false => amount(number.as_f64()?, Unit::Count, 0),
+    })
+}
+
 /// A value of the statistics in its unit; `now` is the time in seconds since the Unix epoch. Text and what is not
 /// there give `None`.
 pub fn show(value: &Json, unit: Unit, now: u64) -> Option<String> {
@@ -139,7 +160,8 @@ fn seconds(s: f64) -> String {
     }
 }
 
-fn whole_seconds(s: u64) -> String {
+/// A time in whole seconds, minutes, hours, days or years.
+pub fn whole_seconds(s: u64) -> String {
     match s {
         0..100 => format!("{s} s"),
         100..6_000 => format!("{} min", s / 60),
@@ -170,6 +192,8 @@ pub fn clip(text: &[u8], width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -240,6 +264,40 @@ mod tests {
             ("typed_record_ratio", Unit::Share),
         ] {
             assert_eq!(Unit::of(name), unit, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_unit_of_time_has_the_plain_number() {
+        for (number, shown) in [
+            (json!(86), "86"),
+            (json!(0), "0"),
+            (json!(0.0), "0"),
+            (json!(86.0), "86"),
+            (json!(0.000637), "0.000637"),
+            (json!(1.25), "1.25"),
+            (json!(12_345.678_901), "12345.68"),
+            (json!(9_999_999_999_u64), "9999999999"),
+            (json!(u64::MAX), "18.4 E"),
+            (json!(-1.5), "-1.5"),
+        ] {
+            assert_eq!(plain(&number).as_deref(), Some(shown));
+        }
+        for exponent in -20..=300 {
+            for digit in [-9.996, 1.0, 9.994] {
+                let text = plain(&json!(digit * 10f64.powi(exponent))).unwrap();
+                assert!(text.len() <= WIDTH_MAX, "{digit}e{exponent}: {text}");
+            }
+        }
+        assert_eq!(plain(&Json::Null), None);
+        for (name, tells) in [
+            ("duration_ms", true),
+            ("p99_ns", true),
+            ("seconds_to_stop", true),
+            ("decay_interval", false),
+            ("table_bytes", false),
+        ] {
+            assert_eq!(tells_time_unit(name), tells, "{name}");
         }
     }
 

@@ -14,12 +14,13 @@ use nokv_vfs_std::StdFs;
 use serde_json::{Value as Json, json};
 
 use super::args::{Wal, WalAppend, WalBackup, WalDir, WalTail};
-use super::db::{failure, text_of};
+use super::db::{failure, is_database, text_of};
 use super::records::read_hex;
 use super::store::{Backend, Exit, Failure, Result, WalEnd, WalRecord};
 use super::{Session, output};
 use crate::Error;
 use crate::wal_tail::FileTail;
+use output::things;
 
 /// How long `tail --follow` waits between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -65,16 +66,21 @@ impl<B: Backend> Session<'_, B> {
         let dir = log.dir.display();
         match end {
             WalEnd::Clean => Ok(()),
-            WalEnd::Empty => self.note(&no_segments(log)),
+            WalEnd::Empty => Err(no_segments(log)),
             WalEnd::Torn { segment, offset, what } => self.note(&format!(
                 "the last write was cut short ({what}): {dir} segment {segment} offset {offset}: opening the log \
                  for writing removes it"
             )),
             WalEnd::Damage { segment, offset, what, whole_behind } => {
-                let what =
-                    format!("the log is damaged ({what}), {whole_behind} whole records stand behind it");
+                let behind = things(whole_behind, "whole record");
+                let stand = if whole_behind == 1 { "stands" } else { "stand" };
+                let what = format!("the log is damaged ({what}), {behind} {stand} behind it");
                 let place = format!("{dir} segment {segment} offset {offset}");
-                let next = "keep a copy of the directory; nokv repair shows what can be saved";
+                // Only a database can be repaired; of other logs what is whole can be told.
+                let next = match is_database(&log.dir.join("..")) {
+                    true => "keep a copy of the directory; nokv repair shows what can be saved",
+                    false => "keep a copy of the directory; nokv wal verify shows all damage",
+                };
                 Err(Failure::new(what, place, next).with_exit(Exit::Negative))
             }
         }
@@ -94,9 +100,10 @@ impl<B: Backend> Session<'_, B> {
         if let OpenReport { cut_at: Some(at), cut_what, records_cut, .. } = log.report() {
             let what = cut_what.unwrap_or("a record");
             self.note(&format!(
-                "the end of the log was cut off (expected {what}), {records_cut} whole records with it: {dir} \
-                 segment {} offset {}",
-                at.segment, at.offset
+                "the end of the log was cut off (expected {what}), {} with it: {dir} segment {} offset {}",
+                things(*records_cut, "whole record"),
+                at.segment,
+                at.offset
             ))?;
         }
         let mut appender = Appender {
@@ -111,7 +118,8 @@ impl<B: Backend> Session<'_, B> {
         let (records, first, last) = (appender.records, appender.first, appender.last);
         let closed = log.close().map_err(fail);
         done.and(closed.map(|_| ())).map_err(|mut failure| {
-            failure.what = format!("{}; {records} records were appended before", failure.what);
+            let were = if records == 1 { "was" } else { "were" };
+            failure.what = format!("{}; {} {were} appended before", failure.what, things(records, "record"));
             failure
         })?;
         let place = |p: Option<Position>| p.map_or(Json::Null, |p| p.to_string().into());
@@ -123,7 +131,7 @@ impl<B: Backend> Session<'_, B> {
         let dir = text_of(&log.dir)?;
         let verified = wal::verify(listed(log)?, dir, &log.ext).map_err(|e| log_failure(dir, &e))?;
         if verified.segments.is_empty() {
-            return self.note(&no_segments(log));
+            return Err(no_segments(log));
         }
         output::answer(self.out, &report_of(&verified), self.json).map_err(|e| Failure::output(&e))?;
         match &verified.end {
@@ -160,7 +168,11 @@ impl<B: Backend> Session<'_, B> {
             if !args.follow {
                 let Position { segment, offset } = tail.position();
                 return match segment {
-                    0 => self.note(&no_segments(&args.log)),
+                    // A log may be about to be made.
+                    0 => {
+                        let Failure { what, place, next, .. } = no_segments(&args.log);
+                        self.note(&format!("{what}: {place}: {next}"))
+                    }
                     _ => self.note(&format!("no new data: {dir} segment {segment} offset {offset}")),
                 };
             }
@@ -190,8 +202,15 @@ impl<B: Backend> Session<'_, B> {
     }
 }
 
-fn no_segments(log: &WalDir) -> String {
-    format!("there are no log segments (NNNNNNNNN{}): {}", log.ext, log.dir.display())
+fn no_segments(log: &WalDir) -> Failure {
+    let dir = log.dir.display();
+    let next = match is_database(&log.dir) {
+        true => {
+            format!("this is the directory of a database, and its log is {}", log.dir.join("wal").display())
+        }
+        false => "check the name, and --ext if the files end otherwise".to_owned(),
+    };
+    Failure::new(format!("there are no log segments (NNNNNNNNN{})", log.ext), dir.to_string(), next)
 }
 
 /// The file system, if the directory is there.
@@ -307,9 +326,8 @@ fn report_of(verified: &Verified) -> Json {
         EndState::Clean => json!("clean"),
         EndState::TornTail { segment, offset, .. } => json!(format!("torn at {segment}:{offset}")),
         EndState::Damage { segment, offset, what, whole_records_behind } => {
-            json!(format!(
-                "damaged at {segment}:{offset}: expected {what}; {whole_records_behind} whole records behind it"
-            ))
+            let behind = things(*whole_records_behind, "whole record");
+            json!(format!("damaged at {segment}:{offset}: expected {what}; {behind} behind it"))
         }
     };
     json!({

@@ -1,15 +1,16 @@
 //! `nokv workload`: a mix of operations from a seed, to load a database and watch it.
 
-use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::interrupt::Watch;
 use super::progress::{Progress, Unit};
 use super::service::ServiceArgs;
-use super::store::{Access, Backend, Failure, Result, Store, Walk};
+use super::store::{Access, Backend, Exit, Failure, Result, Store, Walk};
 use super::{Session, output};
 
 /// All keys of the workload start with it.
@@ -18,6 +19,8 @@ const PREFIX: &str = "workload-";
 const SCAN_RECORDS: u64 = 100;
 /// Operations between two looks at the progress bar.
 const OPS_PER_TICK: u64 = 256;
+/// How often a database that is held looks whether it is to end.
+const HOLD_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A key out of so many is drawn for every second operation: the hot ones.
 const HOT_ONE_IN: u64 = 100;
 
@@ -109,6 +112,8 @@ impl Draw {
 
 #[derive(Debug, Default)]
 struct Done {
+    /// All of them.
+    operations: u64,
     reads: u64,
     found: u64,
     writes: u64,
@@ -120,6 +125,7 @@ struct Done {
 impl<B: Backend> Session<'_, B> {
     pub(super) fn workload(&mut self, dir: &Path, args: &WorkloadArgs) -> Result<()> {
         args.service.start_log()?;
+        let interrupt = Watch::start();
         // Hot keys are part of what a load shows; a file of options has its own word.
         let shown = || crate::Options { hot_ring_enabled: true, ..crate::Options::new(dir) };
         self.config.get_or_insert_with(shown);
@@ -127,25 +133,31 @@ impl<B: Backend> Session<'_, B> {
         let server = self.serve(&store, &args.service)?;
         let start = Instant::now();
         let progress = Progress::on_stderr("workload", Unit::Records);
-        let done = run(&store, args, &progress)?;
+        let done = run(&store, args, &progress, &interrupt)?;
         drop(progress);
         store.sync()?;
         let seconds = start.elapsed().as_secs_f64();
-        self.report(&done, args.ops, seconds)?;
-        if args.hold {
+        self.report(&done, seconds)?;
+        if args.hold && !interrupt.is_interrupted() {
             self.note("the workload is done, the database stays open: standard input: end it to go on")?;
-            // However it ends, it has ended.
-            let _ = std::io::copy(&mut std::io::stdin().lock().take(u64::MAX), &mut std::io::sink());
+            wait_for_end_of_input(&interrupt);
         }
         drop(server);
-        store.close()
+        store.close()?;
+        if !interrupt.is_interrupted() {
+            return Ok(());
+        }
+        let what =
+            format!("interrupted after {} of {}", done.operations, output::things(args.ops, "operation"));
+        let next = "what was done is stored, and the database was closed";
+        Err(Failure::new(what, dir.display().to_string(), next).with_exit(Exit::Interrupted))
     }
 
-    fn report(&mut self, done: &Done, ops: u64, seconds: f64) -> Result<()> {
-        let Done { reads, found, writes, deletes, scans, scanned } = done;
-        let per_second = if seconds > 0.0 { ops as f64 / seconds } else { 0.0 };
+    fn report(&mut self, done: &Done, seconds: f64) -> Result<()> {
+        let Done { operations: ops, reads, found, writes, deletes, scans, scanned } = done;
+        let per_second = if seconds > 0.0 { *ops as f64 / seconds } else { 0.0 };
         let value = serde_json::json!({
-            "operations": ops, "seconds": (seconds * 1e3).round() / 1e3, "operations_per_second": per_second.round(),
+            "operations": ops, "seconds": (seconds * 1e3).round() / 1e3, "operations_per_second": per_second.round() as u64,
             "reads": reads, "reads_found": found, "writes": writes, "deletes": deletes,
             "scans": scans, "scanned_records": scanned,
         });
@@ -153,14 +165,34 @@ impl<B: Backend> Session<'_, B> {
     }
 }
 
-fn run(store: &impl Store, args: &WorkloadArgs, progress: &Progress) -> Result<Done> {
+/// Until standard input ends, or SIGINT comes. A read of it does not end with a signal, so a thread of its own reads;
+/// it ends with the process.
+fn wait_for_end_of_input(interrupt: &Watch) {
+    let (ended, end) = channel::<()>();
+    std::thread::spawn(move || {
+        // However it ends, it has ended.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(ended);
+    });
+    while end.recv_timeout(HOLD_LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        if interrupt.is_interrupted() {
+            return;
+        }
+    }
+}
+
+fn run(store: &impl Store, args: &WorkloadArgs, progress: &Progress, interrupt: &Watch) -> Result<Done> {
     let mut draw = Draw(args.seed);
     let mut done = Done::default();
     let mut value = vec![0; args.value_bytes as usize];
     for op in 0..args.ops {
+        if interrupt.is_interrupted() {
+            break;
+        }
         if op % OPS_PER_TICK == 0 {
             progress.at(op, Some(args.ops));
         }
+        done.operations += 1;
         let hot = draw.next().is_multiple_of(2);
         let key = draw.below(if hot { args.keys / HOT_ONE_IN } else { args.keys });
         let key = format!("{PREFIX}{key:012}");

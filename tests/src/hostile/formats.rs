@@ -11,8 +11,8 @@ use nokv_core::formats::value_ptr::ValuePtr;
 use nokv_core::formats::varint as number;
 use nokv_core::formats::vlog::{self, Place, Record, SegmentHeader as ValueLogHeader};
 use nokv_core::formats::walfs::{
-    Found, HEADER_BYTES, IndexEntry, POSITION_BYTES, Position, Scanner, SegmentHeader, TRUNCATION_BYTES,
-    Truncation, count_whole_records, decode_index, encode_frame, encode_index, find_whole_record, frame_len,
+    Found, HEADER_BYTES, POSITION_BYTES, Position, Scanner, SegmentHeader, TRUNCATION_BYTES, Truncation,
+    count_whole_records, decode_index, encode_frame, encode_index, find_whole_record, frame_len,
     parse_segment_file_name, payload_len_max, segment_file_name,
 };
 use nokv_core::wal::own_record;
@@ -269,7 +269,7 @@ pub fn walfs_index(bytes: &[u8]) {
             let Ok(entries) = decode_index(stored, &header) else { return };
             assert_eq!(entries.len() as u64, header.entry_count);
             let mut again = Vec::new();
-            encode_index(entries.iter().map(|e: &IndexEntry| *e), &mut again);
+            encode_index(entries.iter().copied(), &mut again);
             assert_eq!(again, stored);
         },
     );

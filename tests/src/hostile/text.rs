@@ -20,9 +20,13 @@ pub fn options(bytes: &[u8]) {
     assert_eq!(again.to_toml(), written);
 }
 
+/// Key and value.
+#[cfg(feature = "cli")]
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Reads all records; what came before an error counts.
 #[cfg(feature = "cli")]
-fn all(mut reader: impl RecordReader) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
+fn all(mut reader: impl RecordReader) -> (Vec<Pair>, bool) {
     let mut records = Vec::new();
     let mut line = 0;
     loop {
@@ -42,7 +46,7 @@ fn all(mut reader: impl RecordReader) -> (Vec<(Vec<u8>, Vec<u8>)>, bool) {
 }
 
 #[cfg(feature = "cli")]
-fn print(mut writer: impl RecordWriter, records: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+fn print(mut writer: impl RecordWriter, records: &[Pair]) -> Vec<u8> {
     let mut out = Vec::new();
     for (key, value) in records {
         writer.write(&mut out, key, value).expect("memory");

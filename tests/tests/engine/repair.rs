@@ -255,6 +255,7 @@ fn a_damaged_log_is_kept_up_to_the_damage() {
     }
     let outcome = story(build(), |fs| fs.unlink("db/wal/000000001.wal").unwrap());
     assert!(outcome.after.plain.is_empty());
+    assert!(outcome.steps.contains("start a new, empty log: the first segment of the log is missing"));
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn the_log_of_an_open_database_is_refused_and_stays_as_it_is() {
         refused(SegmentFile::open(fs.clone(), dir, 1, &LogOptions::default()), dir);
         refused(SegmentFile::open(fs.clone(), dir, 2, &LogOptions::default()), dir);
     }
+    // Its own directory too, where a log would lie beside CURRENT and the manifests.
+    for dir in ["db", "db/"] {
+        refused(Log::open(fs.clone(), dir, LogOptions::default()), dir);
+        refused(SegmentFile::open(fs.clone(), dir, 1, &LogOptions::default()), dir);
+    }
     assert_eq!(image(&fs), before);
     db.set(b"more", b"value").unwrap();
     db.close().unwrap();

@@ -11,7 +11,7 @@ use super::LogPlace;
 use crate::engine::{RecordKind, WAL_DIR};
 use crate::error::{Error, Result};
 use crate::vfs::{IoErrorKind, Vfs, join};
-use crate::wal::{BatchLogConfig, BatchLogRecord, RecoverFrom, replay_read_only};
+use crate::wal::{BatchLogConfig, BatchLogRecord, Cut, RecoverFrom, replay_read_only};
 
 /// How a log ends.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub(super) struct LogEnd {
     pub end: Option<Position>,
     /// How far it is proved to have been durable; only known if it can be replayed.
     pub durable_mark: Position,
+    /// What the next open cuts behind that.
+    pub cut: Option<Cut>,
     /// Why it cannot be replayed further, if opening would refuse it.
     pub rot: Option<Error>,
     /// Batches delivered.
@@ -65,7 +67,7 @@ pub(super) fn read_log<V: Vfs>(
     let report = replay_read_only(fs, &wal_dir, config, from, &mut visit);
     taken?;
     match report {
-        Ok(report) => log.durable_mark = report.durable_mark,
+        Ok(report) => (log.durable_mark, log.cut) = (report.durable_mark, report.cut),
         Err(error @ Error::Corrupt { .. }) => log.rot = Some(error),
         Err(Error::Io { source, file, .. }) if source.kind == IoErrorKind::NotFound => {
             log.rot = Some(Error::corrupt(file, 0, "the log is missing"));

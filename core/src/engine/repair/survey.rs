@@ -39,6 +39,7 @@ pub fn plan_repair<V: Vfs>(fs: &V, dir: &str) -> Result<RepairPlan> {
     let found = find_state(fs, dir)?;
     let mut plan = RepairPlan {
         steps: Vec::new(),
+        cut: None,
         work: Work {
             state: ManifestState::default(),
             rewrites: Vec::new(),
@@ -429,6 +430,7 @@ impl<V: Vfs> Survey<'_, V> {
             }
             Ok(())
         })?;
+        self.plan.cut = log.cut;
         let wal_dir = join(self.dir, WAL_DIR);
         let gap = log.first_seq.filter(|first| *first > Seq(flushed.0.saturating_add(1)));
         // A log that becomes a table has no place for them.
@@ -443,17 +445,26 @@ impl<V: Vfs> Survey<'_, V> {
         }
         let what = match log.rot {
             Some(Error::Corrupt { file, offset, what }) => {
-                let at = log.end.map_or_else(|| "nothing".to_string(), |end| format!("up to {end}"));
-                parts.push(format!("all writes behind that: {what}"));
+                let (done, gone) = match (log.end, log.batches) {
+                    (Some(end), 1) => {
+                        (format!("keep the log up to {end} (1 batch) as a table"), "behind that")
+                    }
+                    (Some(end), n) => {
+                        (format!("keep the log up to {end} ({n} batches) as a table"), "behind that")
+                    }
+                    (None, _) => ("start a new, empty log".to_string(), "that are in no table"),
+                };
+                let is_gone = segments_of(self.fs, self.dir)?.is_empty();
+                parts.push(match is_gone {
+                    true => format!("all writes {gone}"),
+                    false => format!("all writes {gone}: {what}"),
+                });
                 parts.extend(typed);
-                self.step(
-                    file,
-                    format!(
-                        "keep the log {at} ({} batches) as a table; it is damaged at byte {offset}",
-                        log.batches
-                    ),
-                    parts.join("; "),
-                );
+                let what = match is_gone {
+                    true => format!("{done}: {what}"),
+                    false => format!("{done}; it is damaged at byte {offset}"),
+                };
+                self.step(file, what, parts.join("; "));
                 true
             }
             // Behind the mark of a log that was not closed, opening cuts there by itself.

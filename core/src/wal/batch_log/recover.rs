@@ -33,7 +33,7 @@ use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
 use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU64};
-use crate::vfs::{Vfs, join};
+use crate::vfs::{IoErrorKind, Vfs, join};
 use crate::wal::open::{fresh, remove_behind};
 use crate::wal::segment::{Segment, copy_before_write};
 use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments, read_segment};
@@ -320,8 +320,14 @@ fn walk<V: Vfs>(
     from: RecoverFrom,
     visit: Visit<'_>,
 ) -> Result<(Walk, Vec<Surveyed>, Vec<SegmentFile>, u64)> {
-    let (stale, live): (Vec<_>, Vec<_>) =
-        list_segments(fs, dir, SEGMENT_EXT)?.into_iter().partition(|f| f.number < from.floor_segment);
+    let listed = match list_segments(fs, dir, SEGMENT_EXT) {
+        // Who recovers a log knows that there was one.
+        Err(Error::Io { source, .. }) if source.kind == IoErrorKind::NotFound => {
+            return Err(Error::corrupt(dir, 0, "the directory of the log is missing"));
+        }
+        listed => listed?,
+    };
+    let (stale, live): (Vec<_>, Vec<_>) = listed.into_iter().partition(|f| f.number < from.floor_segment);
     let floor = Position::start_of(from.floor_segment);
     let mut walk = Walk {
         db_id: config.db_id,

@@ -14,6 +14,7 @@ use std::io::{self, BufRead, Write};
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::{Lines, ReadError, Record, RecordReader, RecordWriter, check_limits, push_hex, read_hex};
@@ -64,6 +65,11 @@ impl<R: BufRead> RecordReader for Reader<R> {
             }
         }
         let line = self.lines.number;
+        // The parser would take a list for an object with its fields in order.
+        if self.line.trim_ascii_start().first() != Some(&b'{') {
+            let next = "write one JSON object a line, or check --format";
+            return Err(ReadError::new(line, "the line is no JSON object", next));
+        }
         if let Some(field) = &self.field {
             read_keyed(&self.line, field, &mut self.key)
                 .map_err(|e| ReadError::new(line, describe(&e), "mend the line, or name another --key"))?;
@@ -99,9 +105,72 @@ impl<R: BufRead> RecordReader for Reader<R> {
     }
 }
 
-/// What the parser says, without its line number, which is always 1.
+/// What the parser says, in plain words, and where in the line.
 fn describe(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
+    // Its line number is always 1.
+    let text = error.to_string();
+    let (what, column) = match text.rsplit_once(" at line 1 column ") {
+        Some((what, column)) => (what, format!(" at column {column}")),
+        None => (text.as_str(), String::new()),
+    };
+    let what = match error.classify() {
+        Category::Eof => "the line ends before the JSON does".to_owned(),
+        Category::Syntax => syntax_in_words(what),
+        Category::Data | Category::Io => data_in_words(what),
+    };
+    what + &column
+}
+
+/// What the parser says of text that is no JSON, by how its message begins.
+const SYNTAX: &[(&str, &str)] = &[
+    ("expected value", "a value is missing or is not written as JSON"),
+    ("expected ident", "a word is none of true, false and null"),
+    ("expected `:`", "there is no colon behind a name"),
+    ("expected `,` or `}`", "there is no comma or closing brace behind a value"),
+    ("expected `,` or `]`", "there is no comma or closing bracket behind a value"),
+    ("trailing comma", "there is a comma with nothing behind it"),
+    ("trailing characters", "there is more text behind the JSON object"),
+    ("key must be a string", "a name does not stand in double quotes"),
+    ("control character", "a text holds a control character that is not escaped"),
+    ("invalid escape", "a backslash is followed by no escape of JSON"),
+    ("unexpected end of hex escape", "an escape of a character is cut short"),
+    ("lone leading surrogate", "an escape names half of a character"),
+    ("invalid unicode", "a text is not UTF-8"),
+    ("invalid number", "a number is not written as JSON"),
+    ("number out of range", "a number is too large"),
+    ("recursion limit", "lists and objects lie too deep in one another"),
+];
+
+fn syntax_in_words(what: &str) -> String {
+    let known = SYNTAX.iter().find(|(start, _)| what.starts_with(start));
+    known.map_or_else(|| format!("the line is not JSON ({what})"), |(_, words)| (*words).to_owned())
+}
+
+/// What the parser says of JSON that is something else than was asked for.
+fn data_in_words(what: &str) -> String {
+    if let Some((found, wanted)) =
+        what.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    {
+        let found = match found.split_once(' ') {
+            _ if found == "sequence" => "a list".to_owned(),
+            _ if found == "map" => "an object".to_owned(),
+            Some(("string", text)) => format!("the text {text}"),
+            Some((_, quoted)) if quoted.contains('`') => quoted.replace("point ", "").replace('`', ""),
+            _ => found.to_owned(),
+        };
+        return format!("{wanted} belongs here, not {found}");
+    }
+    let name_of = |start: &str| {
+        let rest = what.strip_prefix(start)?.strip_prefix('`')?;
+        rest.split_once('`').map(|(name, _)| name)
+    };
+    if let Some(name) = name_of("unknown field ") {
+        return format!("the field {name} does not belong here");
+    }
+    match name_of("duplicate field ") {
+        Some(name) => format!("the field {name} is here twice"),
+        None => what.to_owned(),
+    }
 }
 
 /// Puts the key of a keyed line into `key`.

@@ -136,8 +136,18 @@ fn json_complaints_name_line_and_column() {
     assert!(keyed("{\"id\":1}\n{\"a\":1}").starts_with("line 2: there is no field id"));
     assert!(keyed("{\"id\":null}").starts_with("line 1: the field id is neither a string nor a number"));
     assert!(keyed("{\"id\":1,\"id\":2}").starts_with("line 1: the field id is here twice"));
-    assert!(keyed("{\"id\":1} x").starts_with("line 1: trailing characters at column 10"));
-    assert!(keyed("[1]").contains("an object with the field id"));
+    assert!(
+        keyed("{\"id\":1} x").starts_with("line 1: there is more text behind the JSON object at column 10")
+    );
+    assert!(keyed("[1]").starts_with("line 1: the line is no JSON object: "));
+    assert!(keyed("{\"id\":1,}").starts_with("line 1: there is a comma with nothing behind it at column "));
+    assert!(keyed("{\"id\":tru}").starts_with("line 1: a word is none of true, false and null at column "));
+    assert!(
+        keyed("{\"id\":}").starts_with("line 1: a value is missing or is not written as JSON at column ")
+    );
+    assert!(keyed("{id:1}").starts_with("line 1: a name does not stand in double quotes at column "));
+    assert!(keyed("{\"id\" 1}").starts_with("line 1: there is no colon behind a name at column "));
+    assert!(keyed("{\"id\":1").starts_with("line 1: the line ends before the JSON does at column "));
 
     let plain = |text: &str| drain(jsonl::Reader::new(text.as_bytes(), None)).unwrap_err().to_string();
     assert!(plain("{\"key\":\"a\"}").starts_with("line 1: there is no value"));
@@ -145,8 +155,17 @@ fn json_complaints_name_line_and_column() {
     assert!(
         plain("{\"key_hex\":\"0\",\"value\":\"\"}").contains("key_hex is not pairs of hexadecimal digits")
     );
-    assert!(plain("{\"key\":\"a\",\"value\":1}").contains("expected a string"));
-    assert!(plain("{\"key\":\"a\",\"value\":\"b\",\"ttl\":1}").contains("unknown field `ttl`"));
+    assert!(plain("{\"key\":\"a\",\"value\":1}").contains("a string belongs here, not 1 at column"));
+    assert!(plain("{\"key\":[],\"value\":\"\"}").contains("a string belongs here, not a list at column"));
+    assert!(plain("{\"key\":true,\"value\":\"\"}").contains("a string belongs here, not true at column"));
+    assert!(plain("{\"key\":1.5,\"value\":\"\"}").contains("a string belongs here, not 1.5 at column"));
+    assert!(
+        plain("{\"key\":\"a\",\"value\":\"b\",\"ttl\":1}").contains("the field ttl does not belong here")
+    );
+    assert!(plain("{\"key\":\"a\",\"key\":\"b\"}").contains("the field key is here twice"));
+    // A list with the right things in it is no pair.
+    assert!(plain("[\"a\",null,\"b\",null]").starts_with("line 1: the line is no JSON object: "));
+    assert!(plain("key value").starts_with("line 1: the line is no JSON object: "));
 }
 
 #[test]

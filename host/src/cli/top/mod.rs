@@ -87,7 +87,7 @@ impl<B: Backend> Session<'_, B> {
         if args.once {
             std::thread::sleep(args.interval);
             model.take(ask()?, Instant::now());
-            return self.print(&view::lines(&model, ONCE, now()));
+            return self.print(&view::text(&model, ONCE, now()));
         }
         let screen = |error: std::io::Error| {
             let next = "run it on a terminal, or use --once";

@@ -20,6 +20,8 @@ const OPERATIONS: &[&str] = &["get", "set", "sync", "scan", "flush"];
 const OPERATIONS_MAX: usize = 3;
 /// Of a key.
 const KEY: usize = 27;
+/// What the keyboard does.
+const KEYS: &str = "   q quits";
 
 /// How a line looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,17 +33,24 @@ enum Look {
 
 type Line = (String, Look);
 
-/// The screen as text.
-pub(super) fn lines(model: &Model, area: Rect, now: u64) -> Vec<String> {
+/// The screen as text that nobody watches: no keys, no empty lines below.
+pub(super) fn text(model: &Model, area: Rect, now: u64) -> Vec<String> {
     let mut buffer = Buffer::empty(area);
-    render(model, area, &mut buffer, now);
-    text_of(&buffer)
+    draw(model, area, &mut buffer, now, "");
+    let mut lines = text_of(&buffer);
+    let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+    lines.truncate(used);
+    lines
 }
 
 /// Draws the screen.
 pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer, now: u64) {
+    draw(model, area, buffer, now, KEYS);
+}
+
+fn draw(model: &Model, area: Rect, buffer: &mut Buffer, now: u64, keys: &str) {
     let rows = usize::from(area.height);
-    for ((text, look), row) in screen(model, rows, now).iter().take(rows).zip(area.y..) {
+    for ((text, look), row) in screen(model, rows, now, keys).iter().take(rows).zip(area.y..) {
         let style = match look {
             Look::Plain => Style::new(),
             Look::Title => Style::new().add_modifier(Modifier::BOLD),
@@ -51,9 +60,9 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer, now: u64) {
     }
 }
 
-fn screen(model: &Model, rows: usize, now: u64) -> Vec<Line> {
+fn screen(model: &Model, rows: usize, now: u64, keys: &str) -> Vec<Line> {
     let mut lines = Vec::with_capacity(rows);
-    let right = format!("{}   q quits", clip(model.process().as_bytes(), 40));
+    let right = format!("{}{keys}", clip(model.process().as_bytes(), 40));
     let left = clip(model.source.as_bytes(), WIDTH - 2 - right.len());
     lines.push((format!("{left:width$}  {right}", width = WIDTH - 2 - right.len()), Look::Title));
     let (status, is_well) = model.status();
@@ -68,7 +77,7 @@ fn screen(model: &Model, rows: usize, now: u64) -> Vec<Line> {
         let cells = columns.each_ref().map(|column| column.get(row).cloned().unwrap_or_default());
         lines.push((three(cells), Look::Plain));
     }
-    lines.push((latency(stats), Look::Plain));
+    lines.extend(latency(stats).map(|line| (line, Look::Plain)));
     levels(&mut lines, stats);
     let left = rows.saturating_sub(lines.len() + 1);
     hot_keys(&mut lines, stats, left);
@@ -125,14 +134,16 @@ fn pressure(stats: &StatsSnapshot, now: u64) -> Vec<String> {
     ]
 }
 
-fn latency(stats: &StatsSnapshot) -> String {
+/// Of operations that there were; `None` without any, as from files.
+fn latency(stats: &StatsSnapshot) -> Option<String> {
     let known = OPERATIONS.iter().filter_map(|name| Some((*name, stats.engine.latency.get(*name)?)));
-    let mut line = "p50/p99".to_owned();
+    let title = "p50/p99";
+    let mut line = title.to_owned();
     for (name, latency) in known.filter(|(_, latency)| latency.count > 0).take(OPERATIONS_MAX) {
         let time = |ns: u64| amount(ns as f64, Unit::Nanos, 0).replace(' ', "");
         line.push_str(&format!("  {name} {}/{}", time(latency.p50_ns), time(latency.p99_ns)));
     }
-    clip(line.as_bytes(), WIDTH)
+    (line != title).then(|| clip(line.as_bytes(), WIDTH))
 }
 
 /// Levels that hold anything, level 0 always.
@@ -196,6 +207,13 @@ mod tests {
     use crate::metrics::{HEALTH_KEY, PROCESS_KEY, STATS_KEY};
 
     const AREA: Rect = Rect::new(0, 0, 80, 24);
+
+    /// The screen as text.
+    fn lines(model: &Model, area: Rect, now: u64) -> Vec<String> {
+        let mut buffer = Buffer::empty(area);
+        render(model, area, &mut buffer, now);
+        text_of(&buffer)
+    }
 
     fn vars(stats: Json) -> Json {
         json!({
@@ -262,6 +280,16 @@ user/1                             900  w                                    5
     }
 
     #[test]
+    fn text_has_no_keys_no_empty_end_and_no_title_without_numbers() {
+        let text = text(&model(&[json!({})]), AREA, 0);
+        assert!(text.len() < 24 && text.last().is_some_and(|line| !line.is_empty()), "{text:#?}");
+        assert!(text.iter().all(|line| !line.contains("quits") && !line.starts_with("p50")), "{text:#?}");
+        let one = json!({"engine": {"latency": {"get": {"count": 1, "p50_ns": 5, "p99_ns": 5}}}});
+        let text = super::text(&model(&[one]), AREA, 0);
+        assert!(text.contains(&"p50/p99  get 5ns/5ns".to_owned()), "{text:#?}");
+    }
+
+    #[test]
     fn the_first_screen_has_no_rates_and_a_restart_gives_none() {
         let stats = |writes: u64| json!({"engine": {"counters": {"writes": writes}}});
         let rates = |model: &Model| lines(model, AREA, 0)[3][..COLUMN].to_owned();
@@ -314,7 +342,7 @@ user/1                             900  w                                    5
         for samples in [vec![stats.clone()], vec![json!({}), stats.clone()], vec![json!({})]] {
             let mut model = model(&samples);
             model.source = "x".repeat(500);
-            let all = screen(&model, 60, u64::MAX);
+            let all = screen(&model, 60, u64::MAX, KEYS);
             for (line, _) in &all {
                 assert!(line.len() <= WIDTH, "{}: {line}", line.len());
                 assert!(line.bytes().all(|b| (b' '..=b'~').contains(&b)), "{line:?}");

@@ -149,6 +149,7 @@ impl Options {
                 // The rule may bind two options of which the file names the second.
                 let words = || what.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
                 let line = words().find_map(|word| lines.get(word)).copied();
+                let what = format!("{what}{}", defaults_among(words(), &lines));
                 line.map_or_else(
                     || Error::InvalidArgument(format!("{name}: {what}")),
                     |line| source.error(line, &what),
@@ -186,6 +187,21 @@ impl Options {
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = out.write_fmt(text);
+}
+
+/// Which of the options that a message names are not in the file, and what they are by default.
+fn defaults_among<'a>(words: impl Iterator<Item = &'a str>, lines: &BTreeMap<&str, usize>) -> String {
+    let mut absent: Vec<String> = Vec::new();
+    for field in words.filter_map(OptionField::find).filter(|field| !lines.contains_key(field.name)) {
+        let text = format!("{} = {}", field.name, field.default_value());
+        if !absent.contains(&text) {
+            absent.push(text);
+        }
+    }
+    match absent.is_empty() {
+        true => String::new(),
+        false => format!("; not in the file, so by default: {}", absent.join(", ")),
+    }
 }
 
 /// What the parser says, with the key where it does not name it.
