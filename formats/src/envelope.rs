@@ -294,7 +294,7 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(part: u32, last_part: bool, db_id: u64, segment: u32, offset: u64, record_no: u64,
-                      seq: u64, chunk: Vec<u8>) {
+                      seq in 0..=Seq::BATCH_START_MAX.0, chunk: Vec<u8>) {
             let at = Position { segment, offset };
             let envelope = Envelope { part, last_part, db_id, at, record_no, first_seq: Seq(seq), durable: at };
             let mut payload = envelope.to_bytes().to_vec();

@@ -17,9 +17,10 @@ use crate::manifest::{CleanClose, Manifest, ManifestState};
 use crate::memtable::Memtable;
 use crate::planted::{self, Bug};
 use crate::sync::Arc;
-use crate::vfs::{Vfs, join};
+use crate::vfs::{DirEntry, Vfs, join};
 use crate::vlog::ValueLog;
 use crate::wal::batch_log::SEGMENT_EXT;
+use crate::wal::survey::read_segment;
 use crate::wal::{
     BatchLog, BatchLogConfig, BatchLogRecord, RecoverFrom, RecoveryReport, Tally, is_own_file_name,
     replay_read_only,
@@ -165,11 +166,18 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     Ok(batch_log)
 }
 
-/// A manifest that knows no log beside one with batches has lost its end: nothing of that log may be removed.
+/// A manifest that knows no log beside one with batches has lost its end: nothing of that log may be removed. But for
+/// segments that a repair has set aside under another name, and had no time to remove.
 fn refuse_unknown_log<V: Vfs>(fs: &V, wal_dir: &str, config: BatchLogConfig, manifest: &str) -> Result<()> {
     let number_of = |name: &str| parse_segment_file_name(name, SEGMENT_EXT);
     let entries = list_or_empty(fs, wal_dir)?;
-    let Some(first) = entries.iter().filter_map(|entry| number_of(&entry.name)).min() else { return Ok(()) };
+    let mut first: Option<u32> = None;
+    for (entry, number) in entries.iter().filter_map(|entry| Some((entry, number_of(&entry.name)?))) {
+        if !is_set_aside(fs, wal_dir, &entries, &entry.name)? {
+            first = Some(first.map_or(number, |n| n.min(number)));
+        }
+    }
+    let Some(first) = first else { return Ok(()) };
     let from = RecoverFrom { floor_segment: first, clean_end: None, end_before: None };
     let found = replay_read_only(fs, wal_dir, config, from, &mut |_| Ok(()))?;
     if found.batches == 0 {
@@ -180,6 +188,21 @@ fn refuse_unknown_log<V: Vfs>(fs: &V, wal_dir: &str, config: BatchLogConfig, man
         0,
         "where the log starts, though there is one: the end of the manifest is lost",
     ))
+}
+
+/// Has the file a second one with the same bytes, under a name that a repair gives?
+fn is_set_aside<V: Vfs>(fs: &V, dir: &str, entries: &[DirEntry], name: &str) -> Result<bool> {
+    let (mut own, mut other) = (Vec::new(), Vec::new());
+    read_segment(fs, &join(dir, name), &mut own)?;
+    for entry in entries {
+        if entry.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(".damaged")) {
+            read_segment(fs, &join(dir, &entry.name), &mut other)?;
+            if own == other {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// A database whose log was never made: no write was ever acknowledged.

@@ -1,11 +1,17 @@
 //! Real processes on real files: a slice of each layer.
 #![allow(missing_docs)]
 
+use std::sync::{Mutex, PoisonError};
+
 use nokv_tests::net::Scale;
 use nokv_tests::real;
 
+/// One layer at a time: what one leaves open, another would count.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The process that dies is the program `net`.
 fn slice(run: fn(Scale) -> u64) -> u64 {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     #[cfg(target_os = "linux")]
     real::process::set_program(env!("CARGO_BIN_EXE_net"));
     run(Scale::Slice)
