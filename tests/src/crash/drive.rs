@@ -84,8 +84,7 @@ fn changed<C>(options: EngineOptions<C>, opens: u32) -> EngineOptions<C> {
     match opens % 3 {
         0 => options,
         1 => EngineOptions {
-            wal_segment_bytes: 512 << 10,
-            value_threshold_bytes: 1500,
+            value_threshold_bytes: 2950,
             value_log_buckets: 1,
             compression: Compression::Lz4,
             manifest_sync: !options.manifest_sync,
@@ -93,6 +92,7 @@ fn changed<C>(options: EngineOptions<C>, opens: u32) -> EngineOptions<C> {
         },
         _ => EngineOptions {
             memtable_bytes: 96 << 10,
+            wal_segment_bytes: 512 << 10,
             value_threshold_bytes: 5000,
             value_log_segment_bytes: 128 << 10,
             table_bytes: 16 << 10,
