@@ -1,6 +1,6 @@
 //! Locks and cells: `parking_lot` and `arc-swap` with `std`, spin locks without.
 //!
-//! Built with `--cfg loom` or `--cfg shuttle` they are those of the checker of that name instead ([`model`]): the tests
+//! Built with `--cfg loom` or `--cfg shuttle` they are those of the checker of that name instead (`model`): the tests
 //! that run the engine over all or many schedules are built so, nothing else is.
 
 pub use alloc::sync::Arc;
