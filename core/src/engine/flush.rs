@@ -175,7 +175,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let sync = must_sync || self.options.manifest_sync;
         let result = install.manifest.append_with(edits, sync);
         if let Err(error) = &result
-            && !error.is_no_space()
+            && (!error.is_no_space() || install.manifest.dead().is_some())
         {
             self.poison(error);
         }

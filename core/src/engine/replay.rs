@@ -113,7 +113,10 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     let wal_dir = join(dir, WAL_DIR);
     let config = BatchLogConfig { segment_bytes: options.wal_segment_bytes / 8 * 8, db_id: state.db_id };
     if state.wal_floor == 0 {
-        refuse_unknown_log(fs, &wal_dir, config, &replay.manifest)?;
+        if unknown_log(fs, &wal_dir, state.db_id)?.is_some() {
+            let what = "where the log starts, though there is one: the end of the manifest is lost";
+            return Err(Error::corrupt(&replay.manifest, 0, what));
+        }
         if options.read_only {
             return Ok(None);
         }
@@ -166,28 +169,27 @@ pub(super) fn recover_log<V: Vfs, I: MemIndex>(
     Ok(batch_log)
 }
 
-/// A manifest that knows no log beside one with batches has lost its end: nothing of that log may be removed. But for
-/// segments that a repair has set aside under another name, and had no time to remove.
-fn refuse_unknown_log<V: Vfs>(fs: &V, wal_dir: &str, config: BatchLogConfig, manifest: &str) -> Result<()> {
-    let number_of = |name: &str| parse_segment_file_name(name, SEGMENT_EXT);
+/// The first segment of a log with batches of this database. A manifest that knows no log beside it has lost its end, and
+/// nothing of it may be removed. Segments do not count that a repair has set aside under another name, and had no time
+/// to remove.
+pub(super) fn unknown_log<V: Vfs>(fs: &V, wal_dir: &str, db_id: u64) -> Result<Option<u32>> {
     let entries = list_or_empty(fs, wal_dir)?;
     let mut first: Option<u32> = None;
-    for (entry, number) in entries.iter().filter_map(|entry| Some((entry, number_of(&entry.name)?))) {
+    for entry in &entries {
+        let Some(number) = parse_segment_file_name(&entry.name, SEGMENT_EXT) else { continue };
         if !is_set_aside(fs, wal_dir, &entries, &entry.name)? {
             first = Some(first.map_or(number, |n| n.min(number)));
         }
     }
-    let Some(first) = first else { return Ok(()) };
+    let Some(first) = first else { return Ok(None) };
     let from = RecoverFrom { floor_segment: first, clean_end: None, end_before: None };
-    let found = replay_read_only(fs, wal_dir, config, from, &mut |_| Ok(()))?;
-    if found.batches == 0 {
-        return Ok(());
+    let config = BatchLogConfig { segment_bytes: 0, db_id };
+    match replay_read_only(fs, wal_dir, config, from, &mut |_| Ok(())) {
+        Ok(found) => Ok((found.batches > 0).then_some(first)),
+        // Damage within a log is no reason to throw it away.
+        Err(Error::Corrupt { .. }) => Ok(Some(first)),
+        Err(error) => Err(error),
     }
-    Err(Error::corrupt(
-        manifest,
-        0,
-        "where the log starts, though there is one: the end of the manifest is lost",
-    ))
 }
 
 /// Has the file a second one with the same bytes, under a name that a repair gives?

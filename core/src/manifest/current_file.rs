@@ -10,6 +10,7 @@ use nokv_formats::current::{self, BYTES_MAX, Current, NAME, SLOTS, UNKNOWN_FORMA
 use super::replay::{is_fresh, parse_name, replay};
 use crate::error::{Error, IoContext, Result};
 use crate::planted::{self, Bug};
+use crate::rewrite::write_again;
 use crate::vfs::{DirEntry, IoErrorKind, OpenMode, Vfs, VfsFile, join};
 
 const TMP: &str = "CURRENT.tmp";
@@ -155,7 +156,9 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
         drop(file);
         fs.rename(&tmp, &path).at("rename", &path)?;
         sync_dir(fs, dir)?;
-        return unlink_all(fs, dir, &SLOTS);
+        // What stands beside it is older, and read as such: failing to remove it must not look like failing to replace it.
+        let _ = unlink_all(fs, dir, &SLOTS);
+        return Ok(());
     }
     // The slot with the older state first: the other one stays right until this one is.
     let older = match SLOTS.map(|name| read_slot(fs, dir, name)) {
@@ -166,7 +169,10 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
     // ORDER: the slot that stays is durable before the other one is touched: who wrote it may have died before its sync.
     let stays = join(dir, SLOTS[1 - older]);
     match fs.open(&stays, OpenMode::ReadWrite) {
-        Ok(file) => file.sync().at("sync", &stays)?,
+        Ok(file) => {
+            write_again(&file, &stays, 0, BYTES_MAX)?;
+            file.sync().at("sync", &stays)?;
+        }
         Err(error) if error.kind == IoErrorKind::NotFound => {}
         Err(error) => return Err(Error::io("open", &stays, error)),
     }
@@ -186,7 +192,8 @@ pub(super) fn write<V: Vfs>(fs: &V, dir: &str, current: &mut Current) -> Result<
         file.sync().at("sync", &path)?;
         sync_dir(fs, dir)?;
     }
-    unlink_all(fs, dir, &[NAME])
+    let _ = unlink_all(fs, dir, &[NAME]);
+    Ok(())
 }
 
 /// The generation of a valid slot.

@@ -242,10 +242,10 @@ pub(super) fn open_surveyed<V: Vfs>(fs: &V, config: &Config, s: &Surveyed) -> Re
     let capacity =
         if s.file_bytes < HEADER_BYTES as u64 { config.segment_bytes } else { s.file_bytes / 8 * 8 };
     let segment = Segment::open(fs, s.path.clone(), s.number, capacity, header)?;
+    segment.write_again(old.write_offset.min(s.end), s.end)?;
     if !planted::is(Bug::CutBytesStay) {
         segment.zero_from(s.end)?;
     }
-    segment.write_again(old.write_offset.min(s.end), s.end)?;
     segment.sync_all(s.end)?;
     segment.update_header(|_| {})?;
     segment.flush_header()?;

@@ -75,8 +75,17 @@ impl Told {
     /// Is `found` what some history leaves: all acknowledged and logged writes up to some point, at least all that are
     /// durable, where each of the others happened or not?
     pub(super) fn allows(&self, found: &Content) -> bool {
+        self.allows_from(found, self.synced)
+    }
+
+    /// Is `found` what all acknowledged and logged writes leave? The death of a process takes none of them.
+    pub(super) fn has_all(&self, found: &Content) -> bool {
+        self.allows_from(found, self.writes.len())
+    }
+
+    fn allows_from(&self, found: &Content, low: usize) -> bool {
         let mut states = vec![Content::new()];
-        if self.synced == 0 && found.is_empty() {
+        if low == 0 && found.is_empty() {
             return true;
         }
         for (i, (op, fate)) in self.writes.iter().enumerate() {
@@ -89,7 +98,7 @@ impl Told {
                 states.sort();
                 states.dedup();
             }
-            if i + 1 >= self.synced && states.contains(found) {
+            if i + 1 >= low && states.contains(found) {
                 return true;
             }
         }

@@ -326,3 +326,40 @@ fn a_plan_is_only_good_for_what_it_saw() {
     assert!(matches!(repair::apply(&fs, DIR, &plan), Err(Error::InvalidArgument(_))));
     assert!(image(&fs) == before);
 }
+
+/// Wherever the manifest of a killed database ends, the database answers right, or repair brings all that the log has.
+#[test]
+fn a_manifest_without_its_end_loses_no_write_that_the_log_has() {
+    let fs = MemFs::new();
+    let db = open(&fs, options(DIR)).unwrap();
+    for i in 0..20u8 {
+        db.set(&[b'k', i], &[i; 20]).unwrap();
+    }
+    let late = db.create_cf("late").unwrap();
+    db.set_cf(late, b"in the late family", b"x").unwrap();
+    db.sync().unwrap();
+    let killed = fs.kill_clone();
+    let manifest = named(&killed, "MANIFEST").pop().unwrap();
+    let whole = killed.contents(&manifest).unwrap().len() as u64;
+    let (mut refused, mut repaired) = (0, 0);
+    for len in 1..whole {
+        let image = killed.kill_clone();
+        cut(&image, &manifest, len);
+        if let Err(error) = open(&image, options(DIR)) {
+            assert!(is_damage(&error), "cut to {len}: {error:?}");
+            refused += 1;
+            let plan = repair::plan(&image, DIR).unwrap_or_else(|e| panic!("cut to {len}: {e}"));
+            assert!(!plan.is_empty(), "cut to {len}: {error} and nothing to repair");
+            repair::apply(&image, DIR, &plan).unwrap_or_else(|e| panic!("cut to {len}: {e}"));
+            repaired += 1;
+        }
+        let db = open(&image, options(DIR)).unwrap_or_else(|e| panic!("cut to {len}, repaired: {e}"));
+        for i in 0..20u8 {
+            assert_eq!(db.get(&[b'k', i]).unwrap().as_deref(), Some(&[i; 20][..]), "cut to {len}, key {i}");
+        }
+        let late = db.cf("late").or_else(|| db.cf("recovered-3")).expect("the late family");
+        assert!(db.get_cf(late, b"in the late family").unwrap().is_some(), "cut to {len}");
+        assert!(db.check_all().unwrap().is_clean(), "cut to {len}");
+    }
+    assert!(refused > 20 && repaired == refused, "{refused} refused, {repaired} repaired");
+}

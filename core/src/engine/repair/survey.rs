@@ -15,6 +15,7 @@ use super::{LogPlace, RepairPlan, RepairStep, Rewrite, Work};
 use crate::cursor::Cursor;
 use crate::engine::compaction::table_name;
 use crate::engine::open::list_or_empty;
+use crate::engine::replay::unknown_log;
 use crate::engine::{TABLE_DIR, WAL_DIR};
 use crate::error::{Error, Result};
 use crate::manifest::{Family, ManifestState, VlogSegmentState, find_state, probe};
@@ -75,12 +76,11 @@ pub fn plan_repair<V: Vfs>(fs: &V, dir: &str) -> Result<RepairPlan> {
         survey.adopt_tables()?;
         survey.raise_floor()?;
     }
+    survey.find_lost_log()?;
     survey.check_tables()?;
     survey.check_log(LogPlace { floor: survey.plan.work.state.wal_floor, clean: found.clean })?;
     survey.check_value_log()?;
-    if cut {
-        survey.name_families();
-    }
+    survey.name_families();
     Ok(survey.plan)
 }
 
@@ -290,6 +290,19 @@ impl<V: Vfs> Survey<'_, V> {
         Ok(())
     }
 
+    /// A state that names no log, beside one that nobody set aside, has lost the edit that named it.
+    fn find_lost_log(&mut self) -> Result<()> {
+        if self.plan.work.state.wal_floor != 0 {
+            return Ok(());
+        }
+        let wal_dir = join(self.dir, WAL_DIR);
+        if let Some(first) = unknown_log(self.fs, &wal_dir, self.plan.work.state.db_id)? {
+            self.plan.work.state.wal_floor = first;
+            self.step(wal_dir, format!("read the log from segment {first} on"), "where the log starts");
+        }
+        Ok(())
+    }
+
     fn check_tables(&mut self) -> Result<()> {
         let named: Vec<(u8, bool, Arc<TableMeta>)> = self
             .plan
@@ -488,7 +501,8 @@ impl<V: Vfs> Survey<'_, V> {
             }
             return Ok(());
         }
-        for number in segments_of(self.fs, self.dir)?.into_iter().filter(|n| *n >= place.floor) {
+        // Those below the floor too: beside a state without a log they would be an unknown one.
+        for number in segments_of(self.fs, self.dir)? {
             self.plan.work.aside.push(join(&wal_dir, &segment_file_name(number, SEGMENT_EXT)));
         }
         let state = &mut self.plan.work.state;

@@ -524,15 +524,15 @@ fn settle<V: Vfs>(
             capacity,
             SegmentHeader { flags: FLAG_ACTIVE, ..header },
         )?;
-        if !planted::is(Bug::TornTailStays) {
-            segment.zero_from(s.end)?;
-        }
         let durable = match mark.segment.cmp(&s.number) {
             Ordering::Less => 0,
             Ordering::Equal => mark.offset.min(s.end),
             Ordering::Greater => s.end,
         };
         segment.write_again(durable, s.end)?;
+        if !planted::is(Bug::TornTailStays) {
+            segment.zero_from(s.end)?;
+        }
         segment.sync_all(s.end)?;
         open.push((s, Some(segment)));
     }
