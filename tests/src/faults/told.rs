@@ -75,17 +75,8 @@ impl Told {
     /// Is `found` what some history leaves: all acknowledged and logged writes up to some point, at least all that are
     /// durable, where each of the others happened or not?
     pub(super) fn allows(&self, found: &Content) -> bool {
-        self.allows_from(found, self.synced)
-    }
-
-    /// Is `found` what all acknowledged and logged writes leave? The death of a process takes none of them.
-    pub(super) fn has_all(&self, found: &Content) -> bool {
-        self.allows_from(found, self.writes.len())
-    }
-
-    fn allows_from(&self, found: &Content, low: usize) -> bool {
         let mut states = vec![Content::new()];
-        if low == 0 && found.is_empty() {
+        if self.synced == 0 && found.is_empty() {
             return true;
         }
         for (i, (op, fate)) in self.writes.iter().enumerate() {
@@ -98,11 +89,43 @@ impl Told {
                 states.sort();
                 states.dedup();
             }
-            if i + 1 >= low && states.contains(found) {
+            if i + 1 >= self.synced && states.contains(found) {
                 return true;
             }
         }
         false
+    }
+}
+
+impl Told {
+    /// Is `found` what all acknowledged and logged writes leave, where each of the others happened or not? The death of a
+    /// process takes none. Judged key by key.
+    pub(super) fn has_all(&self, found: &Content) -> bool {
+        // What a key may have: no value, or any of these.
+        let mut may: BTreeMap<&[u8], Vec<Option<&[u8]>>> = BTreeMap::new();
+        let keys = self.writes.iter().filter_map(|(op, _)| match op {
+            Op::Put(_, key, _) | Op::Delete(_, key) => Some(key.as_slice()),
+            _ => None,
+        });
+        may.extend(keys.map(|key| (key, vec![None])));
+        for (op, fate) in &self.writes {
+            for (key, values) in &mut may {
+                let value = match op {
+                    Op::Put(_, k, value) if k == key => Some(&**value),
+                    Op::Delete(_, k) if k == key => None,
+                    Op::DeleteRange(_, start, end) if start.as_slice() <= *key && *key < end.as_slice() => {
+                        None
+                    }
+                    _ => continue,
+                };
+                if *fate == Fate::Logged {
+                    values.clear();
+                }
+                values.push(value);
+            }
+        }
+        found.keys().all(|key| may.contains_key(key.as_slice()))
+            && may.iter().all(|(key, values)| values.contains(&found.get(*key).map(|value| &**value)))
     }
 }
 
