@@ -1,6 +1,6 @@
 //! A database of format 1, as it was written when the format was settled, opens and answers for ever.
 //!
-//! `NOKV_GOLDEN=write cargo test -p nokv-tests --test golden` writes the files anew. That is for a new format number, in
+//! `NOKV_GOLDEN=write cargo test -p nokv-tests --test engine golden` writes the files anew. That is for a new format number, in
 //! a new directory, only: a test that fails here says that released files cannot be read any more.
 #![allow(missing_docs)]
 

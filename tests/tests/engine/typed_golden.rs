@@ -1,7 +1,7 @@
 //! A database of format 1 with raft groups and regions, as it was written when their format was settled, opens and
 //! answers for ever.
 //!
-//! `NOKV_GOLDEN=write cargo test -p nokv-tests --test typed_golden` writes the files anew. That is for a new format number,
+//! `NOKV_GOLDEN=write cargo test -p nokv-tests --test engine typed_golden` writes the files anew. That is for a new format number,
 //! in a new directory, only: a test that fails here says that released files cannot be read any more.
 #![allow(missing_docs)]
 
