@@ -159,7 +159,7 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
 
     fn step(&mut self) {
         // A short run does at least as much to the database as a whole as a long one.
-        let rare = self.setup.ops < 50_000 && self.one_in(100);
+        let rare = self.is_short() && self.one_in(100);
         let roll = if rare { 99_800 + self.course.below(200) } else { self.course.below(100_000) };
         match roll {
             0..16_000 => self.set(),
@@ -200,6 +200,11 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             let oldest = self.oldest();
             self.model.prune(oldest);
         }
+    }
+
+    /// Short runs are compared with each other: what options may decide one way or the other is left out of them.
+    pub(super) const fn is_short(&self) -> bool {
+        self.setup.ops < 50_000
     }
 
     pub(super) fn look_at_levels(&mut self) {

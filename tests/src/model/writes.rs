@@ -182,7 +182,11 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let (changes, options) = (self.changes(), self.write_options());
         self.note_batch(&changes, &options);
         let count = changes.len() as u64;
-        match self.db().write(batch_of(&changes), &options) {
+        let batch = batch_of(&changes);
+        if self.is_short() && batch.bytes() as u64 > ANY_LIMIT_BYTES {
+            return;
+        }
+        match self.db().write(batch, &options) {
             Ok(last) => {
                 assert_eq!(last.0, self.model.seq().0 + count, "the batch's last seq");
                 self.apply(changes);
@@ -225,6 +229,9 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
             self.note(|_| format!("require {cf} {} since {since}, touched {touched}", short(&key)));
         }
         let count = changes.len() as u64;
+        if self.is_short() && (may != must || batch.bytes() as u64 > ANY_LIMIT_BYTES) {
+            return;
+        }
         match self.db().write(batch, &options) {
             Ok(last) => {
                 assert!(!must, "a batch was written whose preconditions do not hold");
@@ -289,6 +296,10 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
                 self.flush();
             }
         }
+        let bytes = |(_, key, value): &Written| key.len() + value.as_ref().map_or(0, |value| value.len());
+        if self.is_short() && own.iter().map(bytes).sum::<usize>() as u64 > ANY_LIMIT_BYTES {
+            return;
+        }
         let changed = read.iter().any(|(cf, key)| self.model.touched(*cf, key, self.now_ms()).0 > now.seq);
         match tx.commit(&WriteOptions::default()) {
             Ok(seq) if own.is_empty() => assert_eq!(seq, now.seq),
@@ -309,6 +320,9 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         }
     }
 }
+
+/// Below the largest batch of any option set, with room for what each operation takes.
+const ANY_LIMIT_BYTES: u64 = 30_000;
 
 fn batch_of(changes: &[(CfId, Vec<u8>, Change)]) -> WriteBatch {
     let mut batch = WriteBatch::new();
