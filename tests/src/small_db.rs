@@ -51,6 +51,32 @@ pub struct Content {
     pub versioned: BTreeMap<(Vec<u8>, u64), Vec<u8>>,
 }
 
+/// How much a small database holds. What it has of each kind does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Keys of the first round, of which a third is written again; a multiple of 12.
+    pub plain: u32,
+    /// Large values, and keys of the second family.
+    pub large: u32,
+    /// Keys with versions.
+    pub versioned: u32,
+    /// Keys of the last batch.
+    pub last: u32,
+}
+
+/// That of [`fill`] and [`read`].
+pub const USUAL: Size = Size { plain: 120, large: 12, versioned: 10, last: 20 };
+/// As little as still has two tables in one level, and several blocks in each.
+pub const LEAST: Size = Size { plain: 84, large: 4, versioned: 3, last: 5 };
+
+impl Size {
+    /// Keys that [`fill_sized`] writes, and some next to them.
+    fn keys(self) -> impl Iterator<Item = Vec<u8>> {
+        let near = |from: u32, count: u32| from..from + count + 2;
+        near(0, self.plain).chain(near(199, self.large + 1)).chain(near(299, self.last + 1)).map(key)
+    }
+}
+
 /// Key `i`.
 pub fn key(i: u32) -> Vec<u8> {
     format!("key{i:05}").into_bytes()
@@ -66,6 +92,14 @@ fn large(i: u32, round: u8) -> Vec<u8> {
 /// # Errors
 /// None, on a file system that works.
 pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
+    fill_sized(db, log_too, USUAL)
+}
+
+/// The same in another size.
+///
+/// # Errors
+/// None, on a file system that works.
+pub fn fill_sized<V: Vfs>(db: &Db<V>, log_too: bool, size: Size) -> Result<Content> {
     let mut content = Content::default();
     let extra = db.create_cf("extra")?;
     let cf = CfId::DEFAULT;
@@ -74,17 +108,17 @@ pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
         content.plain.insert((cf.0, key), value);
         Ok(())
     };
-    for i in 0..120 {
+    for i in 0..size.plain {
         put(&mut content, cf, key(i), format!("first {i} ").repeat(3).into_bytes())?;
     }
-    for i in 0..12 {
+    for i in 0..size.large {
         put(&mut content, cf, key(200 + i), large(i, 1))?;
         put(&mut content, extra, key(i), format!("extra {i}").into_bytes())?;
     }
     db.set_with_ttl(b"expiring", b"gone soon", Expiry::At(NOW_MS + 5_000))?;
     content.plain.insert((cf.0, b"expiring".to_vec()), b"gone soon".to_vec());
     db.set_with_ttl(b"expired", b"gone", Expiry::At(NOW_MS - 1))?;
-    for i in 0..10 {
+    for i in 0..size.versioned {
         for version in VERSIONS {
             let value = format!("version {version} of {i}").into_bytes();
             db.set_versioned_entry(CfId::LOCK, &key(i), Version(version), &value, i as u8)?;
@@ -93,27 +127,29 @@ pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
     }
     db.flush()?;
     db.compact_range(cf, None, None)?;
-    for i in (0..120).step_by(3) {
+    for i in (0..size.plain).step_by(3) {
         put(&mut content, cf, key(i), format!("second {i}").into_bytes())?;
     }
-    for i in 0..6 {
+    for i in 0..size.large / 2 {
         put(&mut content, cf, key(200 + i), large(i, 2))?;
     }
-    db.del(&key(100))?;
-    content.plain.remove(&(cf.0, key(100)));
-    db.delete_range(cf, &key(50), &key(60))?;
-    for i in 50..60 {
+    let deleted = size.plain / 6 * 5;
+    db.del(&key(deleted))?;
+    content.plain.remove(&(cf.0, key(deleted)));
+    let (start, end) = (size.plain / 12 * 5, size.plain / 2);
+    db.delete_range(cf, &key(start), &key(end))?;
+    for i in start..end {
         content.plain.remove(&(cf.0, key(i)));
     }
     db.flush()?;
     let mut batch = WriteBatch::new();
-    for i in 300..320 {
+    for i in 300..300 + size.last {
         let value = format!("third {i}").into_bytes();
         batch.put(cf, &key(i), &value)?;
         content.plain.insert((cf.0, key(i)), value);
     }
     db.write(batch, &Default::default())?;
-    put(&mut content, cf, key(210), large(3, 3))?;
+    put(&mut content, cf, key(198 + size.large), large(3, 3))?;
     if !log_too {
         db.flush()?;
     }
@@ -128,6 +164,17 @@ pub fn fill<V: Vfs>(db: &Db<V>, log_too: bool) -> Result<Content> {
 /// # Panics
 /// If points and scans disagree.
 pub fn read<V: Vfs>(db: &Db<V>) -> Result<Content> {
+    read_sized(db, USUAL)
+}
+
+/// The same of a database of another size.
+///
+/// # Errors
+/// What any of the reads gives.
+///
+/// # Panics
+/// If points and scans disagree.
+pub fn read_sized<V: Vfs>(db: &Db<V>, size: Size) -> Result<Content> {
     let mut content = Content::default();
     // A repair that lost the name makes one up.
     let extra = db.cf("extra").or_else(|| db.cf("recovered-3"));
@@ -146,12 +193,13 @@ pub fn read<V: Vfs>(db: &Db<V>) -> Result<Content> {
             assert_eq!(forward.map(|v| &v[..]), Some(&value[..]), "scans disagree on {key:?}");
         }
         assert_eq!(count, content.plain.keys().filter(|(id, _)| *id == cf.0).count());
-        for i in 0..330 {
-            let value = db.get_cf(cf, &key(i))?.map(|value| value.to_vec());
-            assert_eq!(value, content.plain.get(&(cf.0, key(i))).cloned(), "point read of key {i}");
+        for key in size.keys() {
+            let value = db.get_cf(cf, &key)?;
+            let scanned = content.plain.get(&(cf.0, key.clone()));
+            assert_eq!(value.as_deref(), scanned.map(Vec::as_slice), "point read of {}", key.escape_ascii());
         }
     }
-    for i in 0..10 {
+    for i in 0..size.versioned {
         for version in VERSIONS {
             if let Some(entry) = db.get_versioned_entry(CfId::LOCK, &key(i), Version(version))?
                 && entry.version == Version(version)

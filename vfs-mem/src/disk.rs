@@ -90,6 +90,8 @@ pub(crate) struct Disk {
     pub(crate) caps: Capabilities,
     pub(crate) capacity: u64,
     pub(crate) used: u64,
+    /// Calls that found no space.
+    pub(crate) refusals: u64,
     pub(crate) dirs: BTreeMap<u64, Dir>,
     pub(crate) files: BTreeMap<u64, FileNode>,
     pub(crate) names: Vec<NameOp>,
@@ -111,6 +113,7 @@ impl Disk {
             caps,
             capacity: u64::MAX,
             used: 0,
+            refusals: 0,
             dirs: BTreeMap::from([(ROOT, Dir::default())]),
             files: BTreeMap::new(),
             names: Vec::new(),
@@ -421,6 +424,7 @@ impl Disk {
         }
         let needed = self.file(id).pages_needed(start, end) * PAGE;
         if needed > 0 && self.used.saturating_add(needed) > self.capacity {
+            self.refusals += 1;
             return fail(IoErrorKind::NoSpace);
         }
         self.change_file(id, f);

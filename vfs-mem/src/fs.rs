@@ -94,6 +94,11 @@ impl MemFs {
         self.shared.disk.read().used
     }
 
+    /// Calls so far that found no space.
+    pub fn refusals(&self) -> u64 {
+        self.shared.disk.read().refusals
+    }
+
     /// Makes a later sync, map flush or directory sync fail; `None` takes the order back.
     pub fn set_sync_fault(&self, fault: Option<SyncFault>) {
         self.shared.disk.write().sync_fault = fault;

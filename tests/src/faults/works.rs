@@ -15,6 +15,14 @@ use crate::crash::track::Op;
 /// Writes of a work.
 const WRITES: usize = 40;
 
+/// Keys that the works write are below this.
+pub(super) const KEYS: usize = 17;
+
+/// The key with this number.
+pub(super) fn key(n: usize) -> Vec<u8> {
+    format!("key{n:02}").into_bytes()
+}
+
 /// What follows a write.
 #[derive(Clone, Copy)]
 pub(super) enum Then {
@@ -35,27 +43,43 @@ pub(super) struct Work {
     pub(super) name: &'static str,
     pub(super) capabilities: Capabilities,
     pub(super) options: fn() -> EngineOptions<()>,
-    op: fn(usize) -> (Op, bool),
+    batch: fn(usize) -> Vec<Op>,
+    logged: fn(usize) -> bool,
     then: fn(usize) -> Then,
     /// It starts with a database whose process died.
     recovers: bool,
 }
 
-/// A put or delete of one of few keys, with values on both sides of the threshold.
+/// A put or delete of one of few keys, with values on both sides of the threshold; a third of them in another family.
 pub(super) fn op(i: usize) -> Op {
     let len = [30, 700, 4000, 0, 2500][i % 5];
-    let key = format!("key{:02}", i % 11).into_bytes();
-    if i % 13 == 12 { Op::Delete(0, key) } else { Op::Put(0, key, vec![i as u8; len].into()) }
+    let cf = u32::from(i % 3 == 2);
+    let key = key(i % 11);
+    if i % 13 == 12 { Op::Delete(cf, key) } else { Op::Put(cf, key, vec![i as u8; len].into()) }
 }
 
-fn large(i: usize) -> (Op, bool) {
-    let key = format!("key{:02}", i % 5).into_bytes();
-    (Op::Put(0, key, vec![i as u8; 4000 + 700 * (i % 9)].into()), true)
+fn large(i: usize) -> Vec<Op> {
+    vec![Op::Put(0, key(i % 5), vec![i as u8; 4000 + 700 * (i % 9)].into())]
 }
 
-fn ranges(i: usize) -> (Op, bool) {
-    let name = |n: usize| format!("key{:02}", n % 11).into_bytes();
-    if i % 6 == 5 { (Op::DeleteRange(0, name(i), name(i + 3)), true) } else { (op(i), true) }
+fn ranges(i: usize) -> Vec<Op> {
+    if i % 6 == 5 { vec![Op::DeleteRange(0, key(i % 11), key((i + 3) % 11))] } else { vec![op(i)] }
+}
+
+/// Values that stay in the log, so many that it starts segment after segment, and memtables are full between flushes.
+fn wide(i: usize) -> Vec<Op> {
+    let put = |n: usize| Op::Put(n as u32 % 3, key((i * 3 + n) % KEYS), vec![i as u8; 2900 - n].into());
+    (0..9).map(put).collect()
+}
+
+/// Two keys of two families, of which one is in the value log.
+fn pairs(i: usize) -> Vec<Op> {
+    let small = Op::Put(1, key(i % 7), vec![i as u8; 20 + i].into());
+    if i % 9 == 8 {
+        vec![small]
+    } else {
+        vec![small, Op::Put(0, key((i + 3) % 7), vec![i as u8; 3500].into())]
+    }
 }
 
 fn usual(i: usize) -> Then {
@@ -80,14 +104,17 @@ const MIXED: Work = Work {
     name: "mixed",
     capabilities: USUAL,
     options: || tiny(()),
-    op: |i| (op(i), true),
+    batch: |i| vec![op(i)],
+    logged: |_| true,
     then: usual,
     recovers: false,
 };
 
-pub(super) const WORKS: [Work; 8] = [
+const WITHOUT_MAPS: Capabilities = Capabilities { maps: false, ..USUAL };
+
+pub(super) static WORKS: [Work; 11] = [
     MIXED,
-    Work { name: "without-maps", capabilities: Capabilities { maps: false, ..USUAL }, ..MIXED },
+    Work { name: "without-maps", capabilities: WITHOUT_MAPS, ..MIXED },
     Work {
         name: "plain-disk",
         capabilities: Capabilities {
@@ -100,7 +127,7 @@ pub(super) const WORKS: [Work; 8] = [
     },
     Work {
         name: "values",
-        op: large,
+        batch: large,
         then: |i| match i % 8 {
             2 => Then::Sync,
             5 => Then::Everything,
@@ -108,11 +135,11 @@ pub(super) const WORKS: [Work; 8] = [
         },
         ..MIXED
     },
-    Work { name: "lazy-manifest", options: lazy, op: ranges, ..MIXED },
-    Work { name: "unlogged", op: |i| (op(i), i % 3 != 1), ..MIXED },
+    Work { name: "lazy-manifest", options: lazy, batch: ranges, ..MIXED },
+    Work { name: "unlogged", logged: |i| i % 3 != 1, ..MIXED },
     Work {
         name: "names",
-        op: ranges,
+        batch: ranges,
         then: |i| match i % 10 {
             2 | 7 => Then::Family,
             4 => Then::Checkpoint,
@@ -134,7 +161,44 @@ pub(super) const WORKS: [Work; 8] = [
         recovers: true,
         ..MIXED
     },
+    // The log starts new segments.
+    Work { name: "rotation", batch: wide, then: rarely, ..MIXED },
+    Work { name: "rotation-without-maps", capabilities: WITHOUT_MAPS, batch: wide, then: rarely, ..MIXED },
+    // Batches of two families with log records and without, edits of the manifest that nobody syncs, and reopening.
+    Work {
+        name: "lazy-unlogged",
+        options: lazy,
+        batch: pairs,
+        logged: |i| i % 3 == 1,
+        then: |i| match i % 14 {
+            4 => Then::Sync,
+            6 => Then::Flush,
+            9 => Then::Everything,
+            12 => Then::Reopen,
+            _ => Then::Nothing,
+        },
+        recovers: true,
+        ..MIXED
+    },
 ];
+
+fn rarely(i: usize) -> Then {
+    match i % 20 {
+        6 => Then::Sync,
+        17 => Then::Everything,
+        _ => Then::Nothing,
+    }
+}
+
+/// The works with this name: one, or all of them without.
+///
+/// # Panics
+/// When there is none.
+pub(super) fn wanted(name: Option<&str>) -> Vec<&'static Work> {
+    let works: Vec<_> = WORKS.iter().filter(|work| name.is_none_or(|name| name == work.name)).collect();
+    assert!(!works.is_empty(), "no work {name:?}");
+    works
+}
 
 impl Work {
     /// The disk that it starts with, and what the writer of that was told.
@@ -147,8 +211,9 @@ impl Work {
         let before = Work { recovers: false, ..MIXED };
         let engine = open(&fs, &before).expect("nothing fails yet");
         for i in 0..25 {
-            write(&engine, &[op(i + 3)], true).expect("nothing fails yet");
-            told.writes.push((op(i + 3), Fate::Logged));
+            let ops = vec![op(i + 100)];
+            write(&engine, &ops, true).expect("nothing fails yet");
+            told.writes.push((ops, Fate::Logged));
             match i {
                 6 => engine.flush_all().expect("nothing fails yet"),
                 18 => drop(engine.sync().expect("nothing fails yet")),
@@ -159,49 +224,65 @@ impl Work {
         (fs.kill_clone(), told)
     }
 
-    /// Does it all; gives the database as it is at the end, unless it could not be opened again.
-    pub(super) fn run<V: Vfs>(&self, fs: &V, engine: Db<V>, told: &mut Told) -> Option<Db<V>> {
+    /// Does it all; gives the database as it is at the end, unless it could not be opened again. `look` is called behind
+    /// each write and each thing that follows one, with what only the log holds still in the log alone.
+    pub(super) fn run<V: Vfs>(
+        &self,
+        fs: &V,
+        engine: Db<V>,
+        told: &mut Told,
+        look: &mut dyn FnMut(&Db<V>, &Told),
+    ) -> Option<Db<V>> {
         let mut engine = engine;
         for i in 0..WRITES {
-            let (op, logged) = (self.op)(i);
-            let result = write(&engine, std::slice::from_ref(&op), logged);
+            let (ops, logged) = ((self.batch)(i), (self.logged)(i));
+            let result = write(&engine, &ops, logged);
             if !matches!(result, Err(Error::ReadOnly(_) | Error::Closed)) {
                 let fate = match result {
                     Err(_) => Fate::Failed,
                     Ok(_) if logged => Fate::Logged,
                     Ok(_) => Fate::Unlogged,
                 };
-                told.writes.push((op, fate));
+                told.writes.push((ops, fate));
             }
+            look(&engine, told);
             let then = (self.then)(i);
             if let Then::Reopen = then {
-                told.reopened = Some(i);
-                match engine.close() {
-                    Ok(()) => told.flushed(),
-                    Err(error) => drop(told.error.get_or_insert((i, error))),
-                }
-                drop(engine);
-                if told.ends_with_error && told.error.is_some() {
-                    return None;
-                }
-                engine = match open(fs, self) {
-                    Ok(engine) => engine,
-                    Err(error) => {
-                        told.error.get_or_insert((i, error));
-                        return None;
-                    }
-                };
-                if told.error.is_some() {
-                    match content(&engine) {
-                        Ok(found) => told.starts_again(found),
-                        Err(_) => return Some(engine),
-                    }
-                }
+                engine = self.reopen(fs, engine, i, told)?;
+                look(&engine, told);
                 continue;
             }
             match result.and_then(|_| follow(&engine, then, i, told)) {
                 Ok(()) => {}
                 Err(error) => drop(told.error.get_or_insert((i, error))),
+            }
+            look(&engine, told);
+        }
+        Some(engine)
+    }
+
+    /// Closes, also after errors, and opens; `None` if it cannot be opened or must not be.
+    fn reopen<V: Vfs>(&self, fs: &V, engine: Db<V>, i: usize, told: &mut Told) -> Option<Db<V>> {
+        told.reopened = Some(i);
+        match engine.close() {
+            Ok(()) => told.flushed(),
+            Err(error) => drop(told.error.get_or_insert((i, error))),
+        }
+        drop(engine);
+        if told.ends_with_error && told.error.is_some() {
+            return None;
+        }
+        let engine = match open(fs, self) {
+            Ok(engine) => engine,
+            Err(error) => {
+                told.error.get_or_insert((i, error));
+                return None;
+            }
+        };
+        if told.error.is_some() {
+            match content(&engine) {
+                Ok(found) => told.starts_again(found),
+                Err(_) => told.is_vague = true,
             }
         }
         Some(engine)

@@ -68,7 +68,12 @@ pub(super) struct Run<V: Vfs, I: MemIndex> {
 ///
 /// # Panics
 /// When they differ; prints seed, operation number and the last operations.
-pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) -> u64 {
+pub fn run<V: Vfs, I: MemIndex>(setup: Setup<V, I::Config>) -> u64 {
+    run_and_count::<V, I>(setup).0
+}
+
+/// The same, with what the run came to before its end, which does everything once more.
+pub(super) fn run_and_count<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) -> (u64, Seen) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     setup.seed = number("NOKV_MODEL_SEED").unwrap_or(setup.seed);
     setup.ops = number("NOKV_MODEL_OPS").unwrap_or(setup.ops);
@@ -77,8 +82,10 @@ pub fn run<V: Vfs, I: MemIndex>(mut setup: Setup<V, I::Config>) -> u64 {
         run.number += 1;
         run.step();
     }
+    let mut seen = run.seen.clone();
+    seen.add(run.db());
     run.finish();
-    run.course.next() ^ run.model.seq().0
+    (run.course.next() ^ run.model.seq().0, seen)
 }
 
 impl<V: Vfs, I: MemIndex> Run<V, I> {

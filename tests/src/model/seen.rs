@@ -3,7 +3,7 @@
 use nokv::{Db, MemIndex, Vfs};
 
 /// Counts over all opens of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     flushes: u64,
     compactions: u64,
@@ -34,6 +34,37 @@ impl Seen {
     pub(super) fn look<V: Vfs, I: MemIndex>(&mut self, db: &Db<V, I>) {
         let in_use = db.stats().lsm.levels.iter().filter(|l| l.table_count + l.ingest_tables > 0).count();
         self.levels = self.levels.max(in_use);
+    }
+
+    /// Adds what another run came to.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.flushes += other.flushes;
+        self.compactions += other.compactions;
+        self.dropped_entries += other.dropped_entries;
+        self.collected_segments += other.collected_segments;
+        self.levels = self.levels.max(other.levels);
+        self.reopens += other.reopens;
+        self.kills += other.kills;
+        self.checkpoints += other.checkpoints;
+        self.conflicts += other.conflicts;
+        self.commits += other.commits;
+        self.families += other.families;
+    }
+
+    /// What many short runs together must have done.
+    ///
+    /// # Errors
+    /// The counts, of which one is zero.
+    pub(super) fn check_short(&self) -> Result<(), String> {
+        let all = [
+            self.flushes,
+            self.compactions,
+            self.dropped_entries,
+            self.collected_segments,
+            self.reopens + self.kills,
+            self.levels as u64 / 2,
+        ];
+        if all.iter().all(|n| *n > 0) { Ok(()) } else { Err(format!("{self:?}")) }
     }
 
     /// Nothing is missing, of a run that was long enough.

@@ -10,13 +10,11 @@ use nokv_core::planted::Bug;
 use nokv_vfs_mem::MemFs;
 
 use crate::crash::suite::run_named;
-use crate::glimpse;
+use crate::faults::{calls, space, syncs};
 use crate::model::{Setup, run};
 use crate::net::Scale;
 use crate::record_log;
-
-mod damage;
-mod fault;
+use crate::{damage, glimpse};
 
 /// A run of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +23,13 @@ pub enum Probe {
     Crash(&'static str),
     /// So many operations on the database and the model, from one seed.
     Model(u64, u64),
-    /// Each sync fails.
-    FailedSync,
-    /// Each call fails.
-    FailedCall,
-    /// Each write and allocation finds a full disk.
-    FullDisk,
-    /// A bit of each byte of the files with this ending is flipped.
+    /// Syncs of this work fail.
+    FailedSync(&'static str),
+    /// Calls of this work fail.
+    FailedCall(&'static str),
+    /// The disk is full from calls of this work on.
+    FullDisk(&'static str),
+    /// Bits of the files with this ending are flipped.
     Damage(&'static str),
     /// A reader between any two inserts of a batch.
     Glimpse,
@@ -60,10 +58,10 @@ impl Probe {
                 });
                 ops
             }
-            Self::FailedSync => fault::failed_sync(),
-            Self::FailedCall => fault::failed_call(),
-            Self::FullDisk => fault::full_disk(),
-            Self::Damage(suffix) => damage::flips(suffix),
+            Self::FailedSync(work) => syncs::run_named(work, Scale::Slice),
+            Self::FailedCall(work) => calls::run_named(work, Scale::Slice),
+            Self::FullDisk(work) => space::run_named(work, Scale::Slice),
+            Self::Damage(suffix) => damage::run_flips(suffix, Scale::Slice),
             Self::Glimpse => glimpse::run_all(Scale::Slice),
             Self::RecordLog => record_log::run_all(Scale::Slice),
         }
@@ -74,7 +72,7 @@ impl Probe {
         match self {
             Self::Crash(_) | Self::RecordLog => "images",
             Self::Model(..) => "operations",
-            Self::FailedSync | Self::FailedCall | Self::FullDisk => "faults",
+            Self::FailedSync(_) | Self::FailedCall(_) | Self::FullDisk(_) => "faults",
             Self::Damage(_) => "flips",
             Self::Glimpse => "looks",
         }
@@ -86,9 +84,9 @@ impl std::fmt::Display for Probe {
         let text = match self {
             Self::Crash(workload) => format!("crash, {workload}"),
             Self::Model(seed, _) => format!("model, seed {seed}"),
-            Self::FailedSync => "faults, each sync".to_owned(),
-            Self::FailedCall => "faults, each call".to_owned(),
-            Self::FullDisk => "faults, a full disk".to_owned(),
+            Self::FailedSync(work) => format!("syncs, {work}"),
+            Self::FailedCall(work) => format!("faults, {work}"),
+            Self::FullDisk(work) => format!("space, {work}"),
             Self::Damage(suffix) => format!("damage of *{suffix}"),
             Self::Glimpse => "glimpse".to_owned(),
             Self::RecordLog => "record log".to_owned(),
@@ -121,10 +119,10 @@ pub const PLANTED: &[(Bug, Probe)] = &[
     (Bug::ReadOnlySweeps, Probe::Crash("writes")),
     (Bug::SegmentNumberReused, Probe::Crash("numbers")),
     (Bug::LogChecksumIgnored, Probe::Crash("writes-hostile")),
-    (Bug::SyncTriedAgain, Probe::FailedSync),
-    (Bug::FailedFlushForgotten, Probe::FailedCall),
-    (Bug::FullDiskIsFatal, Probe::FullDisk),
-    (Bug::FailedAppendAcknowledged, Probe::FullDisk),
+    (Bug::SyncTriedAgain, Probe::FailedSync("mixed")),
+    (Bug::FailedFlushForgotten, Probe::FailedCall("mixed")),
+    (Bug::FullDiskIsFatal, Probe::FullDisk("rotation")),
+    (Bug::FailedAppendAcknowledged, Probe::FullDisk("rotation")),
     (Bug::BlockChecksumIgnored, Probe::Damage(".sst")),
     (Bug::ValueChecksumIgnored, Probe::Damage(".vlog")),
     (Bug::DeleteDroppedEarly, MODEL),
