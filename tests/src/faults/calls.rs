@@ -170,7 +170,7 @@ fn run_works(only: Option<&str>, scale: Scale) -> u64 {
         let (first, ops) = calls_of(work);
         for (h, how) in HOWS.into_iter().enumerate() {
             for sticky in [false, true] {
-                let step = scale.pick(23, 1);
+                let step = scale.pick(37, 1);
                 let from = scale.pick((w * 7 + h * 3 + usize::from(sticky)) % step, 0);
                 let calls = ops.iter().zip(0..).skip(from).step_by(step);
                 cases.extend(calls.map(|(&op, call)| Case { work, how, sticky, call, op, first }));

@@ -324,6 +324,40 @@ fn released_segments_are_gone_and_the_rest_recovers_from_the_floor() {
     assert!(matches!(recover(&fs, FROM), Err(Error::Corrupt { .. })), "the first segment is missing");
 }
 
+/// A segment that was made ahead learns the number of its first record without a sync: when that is lost with its
+/// records, the next segment's own number is no proof that nothing came before.
+#[test]
+fn records_behind_a_first_segment_that_was_lost_are_not_taken() {
+    for maps in [true, false] {
+        let fs = memory(maps);
+        let batch_log = BatchLog::create(&fs, "wal", CONFIG, 1).unwrap();
+        // Of segment 2, which is the floor.
+        let mut firsts = Vec::new();
+        for i in 1.. {
+            let end = append(&batch_log, 11 * i + 6).unwrap();
+            if end.segment >= 2 && end.segment < 4 {
+                firsts.push(11 * i + 6);
+            }
+            if end.segment == 4 {
+                break;
+            }
+            batch_log.prepare_next().unwrap();
+        }
+        let from = RecoverFrom { floor_segment: 2, ..FROM };
+        let mut lost = 0;
+        for seed in 0..400 {
+            for image in [CrashImage::AllButOne, CrashImage::Random] {
+                let left = fs.crash_clone(seed, CrashMode::Posix, image);
+                let (_, _, seen) = recover(&left, from).unwrap();
+                let all = seen.len().min(firsts.len());
+                assert_eq!(seen[..all], firsts[..all], "maps {maps}, seed {seed}, {image:?}: no prefix");
+                lost += u64::from(image == CrashImage::AllButOne && seen.is_empty());
+            }
+        }
+        assert!(lost > 0, "no image without segment 2");
+    }
+}
+
 #[test]
 fn a_failed_sync_is_for_good() {
     let fs = MemFs::new();

@@ -107,6 +107,9 @@ struct Walk {
     db_id: u64,
     /// Number of the next record; `None` until one was seen.
     expected: Option<u64>,
+    /// No record was seen, and a segment that is neither sealed nor says what its first record's number is may have lost
+    /// some.
+    is_open_start: bool,
     partial: Option<Partial>,
     end_before: Option<Position>,
     /// Where the chain is.
@@ -271,6 +274,7 @@ impl Walk {
                 self.break_at(self.at, "records up to the write offset of a sealed segment");
             }
         }
+        self.is_open_start |= self.expected.is_none() && !s.is_sealed();
         // What lies behind the write offset of a whole sealed segment is nothing to anybody.
         if self.broken.is_none() && s.is_sealed() {
             return Ok(());
@@ -297,8 +301,9 @@ impl Walk {
                 return self.break_at(self.at, "records up to the start of the next segment");
             }
             Some(_) => {}
-            None if number > self.good.segment && first == 0 => {
-                // Nothing was seen so far: what should have come first cannot be known to be there.
+            None if number > self.good.segment && (first == 0 || self.is_open_start) => {
+                // Nothing was seen so far: what should have come first cannot be known to be there. That this segment
+                // says what its own first record is proves nothing: the header before may be lost with its records.
                 if matches!(Scanner::new(bytes).step(), Found::Record(_)) {
                     return self.break_at(self.at, "records in the first segment");
                 }
@@ -333,6 +338,7 @@ fn walk<V: Vfs>(
         db_id: config.db_id,
         end_before: from.end_before,
         expected: None,
+        is_open_start: false,
         partial: None,
         at: floor,
         broken: None,
