@@ -13,7 +13,7 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "faults",
-        fault: "any call fails, once or for good, in five ways",
+        fault: "any call fails, once or for good, in six ways",
         unit: "calls",
         run: crate::faults::calls::run_all,
     },

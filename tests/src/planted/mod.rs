@@ -58,7 +58,7 @@ impl Probe {
                 });
                 ops
             }
-            Self::FailedSync(work) => syncs::run_named(work, Scale::Slice),
+            Self::FailedSync(work) => syncs::run_named(work, Scale::Full),
             Self::FailedCall(work) => calls::run_named(work, Scale::Slice),
             Self::FullDisk(work) => space::run_named(work, Scale::Slice),
             Self::Damage(suffix) => damage::run_flips(suffix, Scale::Slice),
