@@ -4,6 +4,8 @@
 
 use alloc::vec::Vec;
 
+use nokv_formats::vlog::SEGMENT_HEADER_BYTES;
+
 use super::bucket::{Bucket, Segment};
 use super::files::{bucket_dir, root_dir, segment_path};
 use super::log::ValueLog;
@@ -34,7 +36,11 @@ impl<V: Vfs> ValueLog<V> {
             let path = segment_path(&self.dir, bucket, segment);
             match self.fs.open(&path, OpenMode::ReadWrite) {
                 Ok(file) => {
-                    write_again(&file, &path, from, u64::MAX)?;
+                    if from != u64::MAX {
+                        // Values without a log record may lie between the header and the first that is named.
+                        write_again(&file, &path, 0, SEGMENT_HEADER_BYTES)?;
+                        write_again(&file, &path, from, u64::MAX)?;
+                    }
                     file.sync().at("sync", &path)?;
                 }
                 // Collected since.
