@@ -9,7 +9,7 @@ pub const LAYERS: &[Layer] = &[
         name: "crash",
         fault: "power cut or kill before any call, also in recovery",
         unit: "images",
-        floor: (20_000, 100_000),
+        floor: (50_000, 150_000),
         run: crate::crash::suite::run_all,
     },
     Layer {
@@ -86,21 +86,21 @@ pub const LAYERS: &[Layer] = &[
         name: "glimpse",
         fault: "a reader, or a kill, between any two inserts of a batch",
         unit: "looks",
-        floor: (500, 100_000),
+        floor: (1_000, 150_000),
         run: crate::glimpse::run_all,
     },
     Layer {
         name: "record-log",
         fault: "power cut or kill before any call of the record log",
         unit: "images",
-        floor: (500, 5_000),
+        floor: (1_500, 12_000),
         run: crate::record_log::run_all,
     },
     Layer {
         name: "hostile",
         fault: "bytes that nobody wrote, with right checksums too",
         unit: "inputs",
-        floor: (1_000, 10_000),
+        floor: (60_000, 6_000_000),
         run: crate::hostile::suite::run_all,
     },
 ];

@@ -126,17 +126,26 @@ pub fn picked_of(layer: &str) -> Option<String> {
 
 /// The command that runs one case again, alone.
 pub fn replay(layer: &str, name: &str) -> String {
-    let mut command = String::new();
-    for variable in SEEDS {
-        if let Ok(value) = std::env::var(variable) {
-            command += &format!("{variable}={value} ");
-        }
-    }
-    command + &format!("{CASE}='{layer}:{name}' cargo run --release -p nokv-tests --bin net {layer}")
+    format!("{}{CASE}='{layer}:{name}' cargo run --release -p nokv-tests --bin net {layer}", seeds())
+}
+
+/// The command that runs the test on this thread again, alone; none outside of a test.
+pub fn replay_test() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let (suite, _) = program.file_stem()?.to_str()?.rsplit_once('-')?;
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main")?;
+    Some(format!("{}cargo test -p nokv-tests --test {suite} -- --exact {test}", seeds()))
 }
 
 /// What a case depends on beside its name.
 const SEEDS: [&str; 3] = ["NOKV_CRASH_SEED", "NOKV_MODEL_SEED", "NOKV_MODEL_OPS"];
+
+/// Those of them that are set, as a command begins.
+fn seeds() -> String {
+    let set = SEEDS.iter().filter_map(|name| Some(format!("{name}={} ", std::env::var(name).ok()?)));
+    set.collect()
+}
 
 /// Runs every case, on all cores, up to the first that panics; gives their number. `NOKV_CASE=layer:name` runs that one
 /// alone.

@@ -329,7 +329,7 @@ fn points(seed: u64, steps: u64) -> (u64, u64) {
 /// # Panics
 /// When a rule does not hold of what is left at one, with the command that runs its history again.
 pub fn run_all(scale: Scale) -> u64 {
-    let (seeds, steps) = scale.pick((8, 100), (320, 200));
+    let (seeds, steps) = scale.pick((8, 100), (280, 200));
     let name = |case: &(u64, u64)| format!("{}/{}", case.0, case.1);
     let mut cases: Vec<(u64, u64)> = (0..seeds).map(|seed| (seed, steps)).collect();
     // Any history can be run again, also one of the other scale.

@@ -82,3 +82,10 @@ fn the_table_shows_what_was_not_run() {
     assert_eq!(rows[1][..3], ["?", "cases", "1"]);
     assert_eq!(rows[2][..4], ["not", "run", "cases", "-"]);
 }
+
+#[test]
+fn a_test_names_its_command() {
+    let command = replay_test().expect("tests run on threads with their names");
+    let test = "net::tests::a_test_names_its_command";
+    assert!(command.starts_with("cargo test -p nokv-tests --test ") && command.ends_with(test), "{command}");
+}

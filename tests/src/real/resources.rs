@@ -36,7 +36,7 @@ const FILES_OF_PROCESS: u64 = 4;
 const FILES_OF_DB: u64 = 16;
 
 /// Most memory of a child, in KiB: the caches and memtables of these options, stacks, and what the allocator keeps.
-const MEMORY_OF_CHILD_KIB: u64 = 64 << 10;
+const MEMORY_OF_CHILD_KIB: u64 = 32 << 10;
 /// What an allocator may keep more or less of, in KiB.
 const MEMORY_SLACK_KIB: u64 = 1 << 10;
 
