@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nokv_core::MemIndex;
 use nokv_core::engine::{Engine, Member};
@@ -19,7 +20,7 @@ use crate::crash::drive::{DIR, environment, tiny};
 use crate::crash::track::{Op, Track, batch_of};
 use crate::crash::verify::compare;
 use crate::laws::index::Course;
-use crate::net::Scale;
+use crate::net::{Scale, picked_of, run_cases};
 
 type Db = Engine<MemFs, Watched>;
 
@@ -72,7 +73,7 @@ fn open(fs: &MemFs) -> Arc<Db> {
     Engine::open(fs.clone(), DIR, tiny(()), environment()).expect("open")
 }
 
-/// What a look found wrong is told with the replay of its run.
+/// Who looks, and what it should see.
 struct Reader {
     engine: Arc<Db>,
     fs: MemFs,
@@ -80,15 +81,14 @@ struct Reader {
     families: BTreeSet<u32>,
     /// The highest seq that was looked for in what the process would leave.
     survived: u64,
-    looks: Arc<std::sync::atomic::AtomicU64>,
-    what: String,
+    looks: Arc<AtomicU64>,
 }
 
 impl Reader {
     fn look(&mut self) {
-        let look = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
         let seq = self.engine.published().0;
-        let what = |e: String| format!("{}, look {look} at seq {seq}: {e}", self.what);
+        let what = |e: String| format!("look {look} at seq {seq}: {e}");
         let (_, whole) = self.track.steps_up_to(0, seq);
         assert!(whole, "{}", what("in the middle of a step".to_owned()));
         let seen = self.track.expected(0, seq, seq);
@@ -152,7 +152,6 @@ fn run(seed: u64, steps: u64) -> u64 {
         families: BTreeSet::from([0, 1, 2]),
         survived: 0,
         looks: Arc::clone(&looks),
-        what: format!("NOKV_GLIMPSE_SEED={seed}"),
     };
     LOOK.set(Some(Box::new(move || reader.look())));
     fs.set_call_hook(Box::new(|_, _, path| {
@@ -190,18 +189,26 @@ fn run(seed: u64, steps: u64) -> u64 {
         }
     }
     engine.close().expect("close");
-    looks.load(std::sync::atomic::Ordering::Relaxed)
+    looks.load(Ordering::Relaxed)
 }
 
 /// Runs of random steps; gives the number of looks.
 ///
 /// # Panics
-/// When a look sees what it should not. `NOKV_GLIMPSE_SEED` runs one seed alone.
+/// When a look sees what it should not, with the command that runs its seed again.
 pub fn run_all(scale: Scale) -> u64 {
-    let only = std::env::var("NOKV_GLIMPSE_SEED").ok().and_then(|seed| seed.parse().ok());
     let (seeds, steps) = scale.pick((2, 60), (40, 400));
-    match only {
-        Some(seed) => run(seed, steps),
-        None => (1..=seeds).map(|seed| run(seed, steps)).sum(),
+    let mut cases: Vec<(u64, u64)> = (1..=seeds).map(|seed| (seed, steps)).collect();
+    // Any run can be run again, also one of the other scale.
+    if let Some(picked) = picked_of("glimpse") {
+        let parts =
+            picked.split_once('/').and_then(|(seed, steps)| Some((seed.parse().ok()?, steps.parse().ok()?)));
+        cases = parts.into_iter().collect();
     }
+    let looks = AtomicU64::new(0);
+    let name = |case: &(u64, u64)| format!("{}/{}", case.0, case.1);
+    run_cases("glimpse", &cases, name, |&(seed, steps)| {
+        looks.fetch_add(run(seed, steps), Ordering::Relaxed);
+    });
+    looks.into_inner()
 }

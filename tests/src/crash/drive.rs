@@ -5,7 +5,9 @@ use std::sync::Arc;
 use nokv_core::MemIndex;
 use nokv_core::clock::ManualClock;
 use nokv_core::compact::PickOptions;
-use nokv_core::engine::{Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange};
+use nokv_core::engine::{
+    Engine, EngineOptions, Environment, GcReport, GcStep, Member, ReplacedRange, TypedSection,
+};
 use nokv_core::error::{Error, Result};
 use nokv_core::formats::vlog::record_len;
 use nokv_core::heat::{NoHeat, NoSignals};
@@ -182,6 +184,25 @@ impl<V: Vfs, I: MemIndex> Drive<V, I> {
         self.track.acknowledge();
     }
 
+    /// Writes a batch with typed records, in one log record.
+    pub fn write_with(&mut self, ops: Vec<Op>, sections: &[TypedSection<'_>]) {
+        let engine = Arc::clone(self.engine());
+        let last = engine.published().0 + ops.len() as u64;
+        self.track.register(last, ops.clone(), true);
+        let batch = batch_of(&ops);
+        let (prepared, _guard) = engine.prepare(&batch).expect("prepare");
+        let ticket = loop {
+            match engine.log_with_sections(&prepared, sections) {
+                Ok((ticket, _)) => break ticket,
+                Err(Error::Busy(_)) => engine.run_all_work().expect("background work"),
+                Err(error) => panic!("the workload's own write: {error}"),
+            }
+        };
+        engine.apply(&prepared, &ticket);
+        assert_eq!(engine.published().0, last, "the oracle knows the seqs");
+        self.track.acknowledge();
+    }
+
     /// Several batches in one log record.
     pub fn write_group(&mut self, batches: Vec<Vec<Op>>) {
         let engine = Arc::clone(self.engine());
@@ -192,9 +213,18 @@ impl<V: Vfs, I: MemIndex> Drive<V, I> {
         }
         let batches: Vec<_> = batches.iter().map(|ops| batch_of(ops)).collect();
         let prepared: Vec<_> = batches.iter().map(|b| engine.prepare(b).expect("prepare")).collect();
-        let mut group: Vec<_> =
-            prepared.iter().map(|(batch, _)| Member { batch, disable_wal: false, outcome: None }).collect();
-        engine.log(&mut group);
+        let mut group: Vec<_>;
+        loop {
+            group = prepared
+                .iter()
+                .map(|(batch, _)| Member { batch, disable_wal: false, outcome: None })
+                .collect();
+            engine.log(&mut group);
+            if group.iter().any(|member| !matches!(member.outcome, Some(Err(Error::Busy(_))))) {
+                break;
+            }
+            engine.run_all_work().expect("background work");
+        }
         for member in group {
             let ticket = member.outcome.expect("an outcome").expect("logged");
             engine.apply(member.batch, &ticket);

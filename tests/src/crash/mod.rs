@@ -2,9 +2,9 @@
 //! must hold of each image.
 //!
 //! One thread runs the workload; two check images. Everything is deterministic: the same seed gives the same calls
-//! and images. A failing image prints how to run just that one:
-//! `NOKV_CRASH_CASE=workload:call.image[/call.image...]` and `NOKV_CRASH_SEED`. Nested parts are crashes during the
-//! recovery of the image before.
+//! and images. A failing image prints how to run just that one, its name being
+//! `workload/call.image[/call.image...]`. Nested parts are crashes during the recovery of the image before.
+//! `NOKV_CRASH_SEED` gives other images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,9 @@ use nokv_core::vfs::Capabilities;
 use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
 
 pub mod drive;
+pub mod points;
 pub mod suite;
+pub mod trace;
 pub mod track;
 pub mod verify;
 pub mod workloads;
@@ -26,7 +28,7 @@ use drive::{DIR, Drive, environment};
 use track::{Mark, Track};
 use verify::{Origin, Question, Recovered};
 
-use crate::net::{Scale, say, text_of};
+use crate::net::{Scale, picked_of, replay, say, text_of};
 
 /// Threads that check images.
 const CHECKERS: usize = 2;
@@ -160,10 +162,9 @@ impl<I: MemIndex> Checker<'_, I> {
         if count < FAILURES_MAX {
             let name = self.workload.name;
             let text = format!(
-                "{name}, {what}: {error}\n    NOKV_CRASH_CASE={name}:{case} NOKV_CRASH_SEED={seed}",
+                "{name}, {what}: {error}\n    {}",
+                replay("crash", &format!("{name}/{}", job.case)),
                 what = job.what,
-                case = job.case,
-                seed = seed(),
             );
             self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         }
@@ -249,8 +250,8 @@ fn seed() -> u64 {
 
 /// The case to run alone: its workload and the rest.
 fn only() -> Option<(String, String)> {
-    let case = std::env::var("NOKV_CRASH_CASE").ok()?;
-    let (workload, rest) = case.split_once(':').unwrap_or((&case, ""));
+    let case = picked_of("crash")?;
+    let (workload, rest) = case.split_once('/').unwrap_or((&case, ""));
     Some((workload.to_owned(), rest.to_owned()))
 }
 
@@ -263,12 +264,12 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
     if only.as_ref().is_some_and(|(name, _)| name != workload.name) {
         return 0;
     }
-    let replay = only.is_some();
+    let alone = only.is_some();
     let fs = MemFs::with_capabilities(workload.capabilities);
     let track = Track::new();
     let checker = Checker {
         workload,
-        kinds: if replay { &KINDS } else { scale.pick(&KINDS[..SLICE_KINDS], &KINDS) },
+        kinds: if alone { &KINDS } else { scale.pick(&KINDS[..SLICE_KINDS], &KINDS) },
         track: track.clone(),
         only: only.map(|(_, case)| case).filter(|case| !case.is_empty()),
         images: AtomicUsize::new(0),
@@ -318,6 +319,6 @@ pub fn run<I: MemIndex>(workload: &Workload<I>, scale: Scale) -> u64 {
     say(&format!("{}: {} calls, {} steps, {images} images", workload.name, fs.calls(), track.len()));
     let failures = checker.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(failures.is_empty(), "{failed} of {images} images break a rule:\n{}", failures.join("\n"));
-    assert!(images >= IMAGES_MIN || checker.only.is_some(), "only {images} images");
+    assert!(images >= IMAGES_MIN || alone, "only {images} images");
     images as u64
 }

@@ -10,9 +10,12 @@ use super::{USUAL, Workload, run, workloads};
 use crate::net::Scale;
 
 /// How a host without maps, links and atomic renames looks.
-const PLAIN: Capabilities =
+pub(super) const PLAIN: Capabilities =
     Capabilities { maps: false, atomic_rename: false, directory_sync: true, hard_links: false };
-const WITHOUT_MAPS: Capabilities = Capabilities { maps: false, ..USUAL };
+/// A usual host that maps nothing.
+pub(super) const WITHOUT_MAPS: Capabilities = Capabilities { maps: false, ..USUAL };
+/// A host that maps files, and can do nothing else.
+pub(super) const HOSTILE_WITH_MAPS: Capabilities = Capabilities { maps: true, ..PLAIN };
 
 fn usual(name: &'static str, f: fn(Drive<MemFs, Skiplist>)) -> Workload<Skiplist> {
     Workload { name, capabilities: USUAL, mode: CrashMode::Posix, options: tiny(()), run: f }
@@ -22,11 +25,16 @@ fn hostile(name: &'static str, f: fn(Drive<MemFs, Skiplist>)) -> Workload<Skipli
     Workload { capabilities: PLAIN, mode: CrashMode::Hostile, ..usual(name, f) }
 }
 
+fn hostile_with_maps(name: &'static str, f: fn(Drive<MemFs, Skiplist>)) -> Workload<Skiplist> {
+    Workload { capabilities: HOSTILE_WITH_MAPS, ..hostile(name, f) }
+}
+
 /// The workloads with their disks.
 pub fn all() -> Vec<Workload<Skiplist>> {
     vec![
         usual("writes", workloads::writes),
         hostile("writes-hostile", workloads::writes),
+        hostile_with_maps("writes-hostile-maps", workloads::writes),
         Workload { capabilities: WITHOUT_MAPS, ..usual("writes-without-maps", workloads::writes) },
         usual("levels", workloads::levels),
         usual("collection", workloads::collection),
@@ -41,10 +49,12 @@ pub fn all() -> Vec<Workload<Skiplist>> {
             options: EngineOptions { manifest_sync: false, ..tiny(()) },
             ..usual("log-lazy", workloads::log)
         },
+        hostile_with_maps("log-hostile-maps", workloads::log),
         usual("checkpoint", workloads::checkpoint),
         hostile("checkpoint-hostile", workloads::checkpoint),
         usual("ingest", workloads::ingest),
         usual("unlogged", workloads::unlogged),
+        hostile_with_maps("unlogged-hostile-maps", workloads::unlogged),
     ]
 }
 

@@ -159,6 +159,16 @@ impl<I: MemIndex> Question<'_, I> {
             return Err("the database is gone".to_owned());
         }
         let found = Recovered { last: engine.published().0, flushed: engine.flushed_seq().0 };
+        if found.flushed < mark.flushed[0] {
+            let told = mark.flushed[0];
+            return Err(format!(
+                "flushed up to seq {}, and {told} was acknowledged as flushed",
+                found.flushed
+            ));
+        }
+        if found.flushed > found.last {
+            return Err(format!("flushed up to seq {} of {}", found.flushed, found.last));
+        }
         let must = match self.origin {
             Origin::Killed => mark.acknowledged.max(mark.synced),
             Origin::PowerCut => mark.synced,

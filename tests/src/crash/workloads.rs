@@ -1,7 +1,7 @@
 //! The workloads: each goes through one part of the engine, with little data.
 
 use nokv_core::MemIndex;
-use nokv_vfs_mem::MemFs;
+use nokv_core::vfs::Vfs;
 
 use super::drive::Drive;
 use super::track::Op;
@@ -17,7 +17,7 @@ fn del(cf: u32, n: usize) -> Op {
 
 /// Creation, synced and unsynced writes, batches across families, groups, values in both places, flush, a clean
 /// close, a death.
-pub fn writes<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn writes<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for i in 0..12 {
         let ops = vec![d.put(0, &key(i), 50), d.put(1, &key(i), 200), d.put(2, &key(i + 1), 1)];
         d.write(ops);
@@ -57,7 +57,7 @@ pub fn writes<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Small options for a tree of several levels.
-fn fill<I: MemIndex>(d: &mut Drive<MemFs, I>, round: usize, keys: std::ops::Range<usize>, len: usize) {
+fn fill<V: Vfs, I: MemIndex>(d: &mut Drive<V, I>, round: usize, keys: std::ops::Range<usize>, len: usize) {
     let ops: Vec<_> = keys.map(|n| d.put(0, &key((n * 7 + round) % 60), len)).collect();
     for part in ops.chunks(4) {
         d.write(part.to_vec());
@@ -65,7 +65,7 @@ fn fill<I: MemIndex>(d: &mut Drive<MemFs, I>, round: usize, keys: std::ops::Rang
 }
 
 /// Flushes, compactions through several levels, range deletes, deletes.
-pub fn levels<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn levels<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for round in 0..7 {
         fill(&mut d, round, 0..24, 900);
         if round % 3 == 1 {
@@ -91,7 +91,7 @@ pub fn levels<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Large values, overwritten, collected; deaths and clean closes between.
-pub fn collection<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn collection<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for round in 0..3 {
         for i in 0..10 {
             let ops = vec![d.put(0, &key(i), 6000 + round), d.put(1, &key(i * 2), 30)];
@@ -127,7 +127,7 @@ pub fn collection<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Collections that leave numbers in another order than seqs, and none of the last ones in use.
-pub fn numbers<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn numbers<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     // A table of level 0 is rewritten in its place, below a newer one: a higher number, the same seqs.
     for i in 0..8 {
         let ops = vec![d.put(0, &key(i / 2), 7000)];
@@ -154,7 +154,7 @@ pub fn numbers<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Families come and go.
-pub fn families<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn families<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     let a = d.create_family("first");
     for i in 0..4 {
         let ops = vec![d.put(a, &key(i), 300), d.put(0, &key(i), 300)];
@@ -187,7 +187,7 @@ pub fn families<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Much data through the log: segments rotate, batches span segments, the manifest is rewritten.
-pub fn log<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn log<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for round in 0..14 {
         let ops: Vec<_> = (0..16).map(|n| d.put(n as u32 % 3, &key(n), 2900)).collect();
         d.write(ops);
@@ -210,7 +210,7 @@ pub fn log<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Checkpoints: of tables alone, of values, with writes before and after.
-pub fn checkpoint<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn checkpoint<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for i in 0..10 {
         let ops = vec![d.put(0, &key(i), 4000), d.put(1, &key(i), 400)];
         d.write(ops);
@@ -233,7 +233,7 @@ pub fn checkpoint<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Bulk ingest, with and without a range that it replaces.
-pub fn ingest<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn ingest<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for i in 0..8 {
         let ops = vec![d.put(0, &key(i), 800), d.put(1, &key(i), 40)];
         d.write(ops);
@@ -257,7 +257,7 @@ pub fn ingest<I: MemIndex>(mut d: Drive<MemFs, I>) {
 }
 
 /// Batches without log records between those that have one.
-pub fn unlogged<I: MemIndex>(mut d: Drive<MemFs, I>) {
+pub fn unlogged<V: Vfs, I: MemIndex>(mut d: Drive<V, I>) {
     for round in 0..5 {
         for i in 0..6 {
             let ops = vec![d.put(0, &key(i + round), 600), d.put(1, &key(i), 4000 * (i % 2))];

@@ -13,7 +13,7 @@ use super::history::{History, Read};
 use super::reads::Held;
 use super::seen::Seen;
 use crate::laws::index::Course;
-use crate::net::say;
+use crate::net::{replay_test, say};
 
 /// What differs between runs.
 pub struct Setup<V, C> {
@@ -325,6 +325,10 @@ impl<V: Vfs, I: MemIndex> Drop for Run<V, I> {
             say(&format!("model run {name}, seed {seed}, operation {}; the last ones:", self.number));
             self.last.iter().for_each(|op| say(&format!("  {op}")));
             say(&self.options_text);
+            // A case of a layer is told by the layer.
+            if let Some(command) = replay_test() {
+                say(&format!("    {command}"));
+            }
         }
     }
 }

@@ -25,12 +25,10 @@ use shuttle::rand::Rng;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
-use crate::net::{Scale, text_of};
+use crate::net::{Scale, picked_of, text_of};
 
 /// Schedules of a chunk.
 pub const CHUNK: u64 = 100;
-/// Names the one chunk to run: `race/scheduler/seed`.
-pub const ONE: &str = "NOKV_RACE";
 
 /// What meets what.
 pub struct Race {
@@ -82,16 +80,16 @@ pub fn run_named(name: &str, scale: Scale) -> u64 {
     By::ALL.iter().map(|by| (0..seeds).map(|seed| chunk(race, *by, seed)).sum::<u64>()).sum()
 }
 
-/// Runs the schedules of all races, or the one chunk that the environment names.
+/// Runs the schedules of all races, or the one chunk that is picked: `race/scheduler/seed`.
 ///
 /// # Panics
 /// As [`run_named`].
 pub fn run_all(scale: Scale) -> u64 {
-    let Ok(one) = std::env::var(ONE) else {
+    let Some(one) = picked_of("races") else {
         return RACES.iter().map(|race| run_named(race.name, scale)).sum();
     };
     let parts: Vec<&str> = one.split('/').collect();
-    let [name, by, seed] = parts[..] else { panic!("{ONE} is race/scheduler/seed, not {one}") };
+    let [name, by, seed] = parts[..] else { panic!("a chunk is race/scheduler/seed, not {one:?}") };
     let race = RACES.iter().find(|race| race.name == name).unwrap_or_else(|| panic!("no race {name}"));
     let by = By::ALL.iter().find(|(_, known)| *known == by).unwrap_or_else(|| panic!("no scheduler {by}"));
     chunk(race, *by, seed.parse().expect("a seed is a number"))
@@ -107,7 +105,7 @@ fn chunk(race: &Race, (by, scheduler): (By, &str), seed: u64) -> u64 {
     match ran {
         Ok(schedules) => schedules as u64,
         Err(panic) => resume_unwind(Box::new(format!(
-            "{}\nagain: {ONE}={}/{scheduler}/{seed} RUSTFLAGS=\"--cfg shuttle\" cargo run --release -p nokv-tests \
+            "{}\nagain: NOKV_CASE=races:{}/{scheduler}/{seed} RUSTFLAGS=\"--cfg shuttle\" cargo run --release -p nokv-tests \
              --bin net -- races",
             text_of(panic),
             race.name,

@@ -20,6 +20,7 @@ use super::process::{Process, program};
 use super::record::Record;
 use super::script::Shape;
 use super::verify::{Question, keep};
+use crate::net::not_run;
 
 /// Bytes of a file that only takes space.
 const BALLAST_BYTES: usize = 2 << 20;
@@ -57,16 +58,13 @@ impl Way {
     }
 }
 
-/// Runs it `count` times; gives how often, which is 0 where nothing may be mounted.
+/// Runs it `count` times; gives how often. Where nothing may be mounted it is not run, and that is said.
 ///
 /// # Panics
 /// When a rule does not hold of a run.
 pub fn run(seed: u64, count: u64) -> u64 {
     let Some(way) = [Way::Namespace, Way::Root].into_iter().find(|way| way.works()) else {
-        println!(
-            "tmpfs-full: NOT run: neither `unshare --map-root-user --mount` nor `mount` as root works here"
-        );
-        return 0;
+        return not_run("neither `unshare --map-root-user --mount` nor `mount` as root works here");
     };
     for i in 0..count {
         let seed = if i == 0 { seed } else { mix(mix(seed, 3), i) };

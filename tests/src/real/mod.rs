@@ -44,12 +44,9 @@ mod elsewhere {
 
     use std::process::ExitCode;
 
-    use crate::net::Scale;
+    use crate::net::{Scale, not_run};
 
-    fn not_run(layer: &str) -> u64 {
-        println!("{layer}: NOT run: it needs Linux");
-        0
-    }
+    const WHY: &str = "it needs Linux";
 
     /// This program is nobody's child here.
     pub const fn child_main() -> Option<ExitCode> {
@@ -58,21 +55,21 @@ mod elsewhere {
 
     /// Not run.
     pub fn kills(_: Scale) -> u64 {
-        not_run("kills")
+        not_run(WHY)
     }
 
     /// Not run.
     pub fn images(_: Scale) -> u64 {
-        not_run("images")
+        not_run(WHY)
     }
 
     /// Not run.
     pub fn tmpfs_full(_: Scale) -> u64 {
-        not_run("tmpfs-full")
+        not_run(WHY)
     }
 
     /// Not run.
     pub fn resources(_: Scale) -> u64 {
-        not_run("resources")
+        not_run(WHY)
     }
 }

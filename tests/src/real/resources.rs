@@ -1,11 +1,13 @@
-//! Bounds of open files, threads, space and number of files, measured after each of many rounds of open, work, kill and
+//! Bounds of open files, threads, memory, space and number of files, measured after each of many rounds of open, work, kill and
 //! open again.
 //!
 //! A round has two halves. A child works on the database; stopped under way, its open files and threads are counted; then
 //! it is killed. This process opens what was left, works on it and closes it: then it must have exactly the open files
 //! and threads that it had before. What the directory takes is measured in between, when nothing is left to do.
+//! Memory is what a process has resident of its own, without maps of files: of the child while it is stopped, and of this
+//! process, which opens, checks and closes each database twice, behind each round.
 //! "Stays at its level" means that the most of the second half of all rounds is not above the most of the first half by
-//! more than a quarter.
+//! more than a quarter; of memory, by more than an eighth and a MiB.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,20 +35,46 @@ const FILES_OF_PROCESS: u64 = 4;
 /// one for each value-log segment.
 const FILES_OF_DB: u64 = 16;
 
-/// A figure of a round: its name, and where it stands.
-type Fact = (&'static str, fn(&Round) -> u64);
+/// Most memory of a child, in KiB: the caches and memtables of these options, stacks, and what the allocator keeps.
+const MEMORY_OF_CHILD_KIB: u64 = 32 << 10;
+/// What an allocator may keep more or less of, in KiB.
+const MEMORY_SLACK_KIB: u64 = 1 << 10;
+
+/// A figure of a round: its name, where it stands, and how much more than so much may be there later.
+type Fact = (&'static str, fn(&Round) -> u64, fn(u64) -> u64);
+
+const fn a_quarter(before: u64) -> u64 {
+    before / 4 + 4
+}
+
+const fn memory_slack(before: u64) -> u64 {
+    before / 8 + MEMORY_SLACK_KIB
+}
 
 /// One round's figures.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
     child_files: u64,
     child_threads: u64,
+    /// In KiB.
+    child_memory: u64,
+    /// Of this process, in KiB.
+    memory: u64,
     bytes: u64,
     files: u64,
 }
 
 fn entries(path: &str) -> u64 {
     std::fs::read_dir(path).unwrap_or_else(|e| panic!("{path}: {e}")).count() as u64
+}
+
+/// What a process has resident of its own, in KiB.
+fn memory_kib(pid: &str) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kib.unwrap_or_else(|| panic!("{path} does not tell what is resident:\n{status}"))
 }
 
 /// Names of what this process has open in or below `dir`.
@@ -92,19 +120,21 @@ pub fn resources(scale: Scale) -> u64 {
     }
     let (early, late) = figures.split_at(figures.len() / 2);
     let most = |rounds: &[Round], what: fn(&Round) -> u64| rounds.iter().map(what).max().unwrap_or(0);
-    let facts: [Fact; 4] = [
-        ("open files of a child", |r| r.child_files),
-        ("threads of a child", |r| r.child_threads),
-        ("bytes of the directory", |r| r.bytes),
-        ("files in it", |r| r.files),
+    let facts: [Fact; 6] = [
+        ("open files of a child", |r| r.child_files, a_quarter),
+        ("threads of a child", |r| r.child_threads, a_quarter),
+        ("KiB of memory of a child", |r| r.child_memory, memory_slack),
+        ("KiB of memory behind a close", |r| r.memory, memory_slack),
+        ("bytes of the directory", |r| r.bytes, a_quarter),
+        ("files in it", |r| r.files, a_quarter),
     ];
-    for (what, of) in facts {
+    for (what, of, slack) in facts {
         let (before, after) = (most(early, of), most(late, of));
         println!(
             "resources: {what}: at most {before} in the first half of {rounds} rounds, {after} in the second"
         );
         assert!(
-            after <= before + before / 4 + 4,
+            after <= before + slack(before),
             "{what} grow: {before}, then {after}\n    NOKV_REAL_SEED={seed} cargo run --release -p nokv-tests --bin \
              net resources"
         );
@@ -137,6 +167,7 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
         if model.created {
             figures.child_files = figures.child_files.max(entries(&format!("/proc/{pid}/fd")));
             figures.child_threads = figures.child_threads.max(entries(&format!("/proc/{pid}/task")));
+            figures.child_memory = figures.child_memory.max(memory_kib(&pid.to_string()));
         }
         child.go_on()?;
     }
@@ -156,6 +187,8 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
     let image = Image::take(dir).map_err(|e| e.to_string())?;
     figures.bytes = image.bytes();
     figures.files = image.files() as u64;
+    drop(image);
+    figures.memory = memory_kib("self");
     Ok(figures)
 }
 
@@ -170,6 +203,12 @@ fn check_child(figures: &Round, options: &Options, dir: &Path) -> Result<(), Str
     let most = THREADS_OF_PROCESS + THREADS_OF_DB + 4;
     if figures.child_threads > most {
         return Err(format!("{} threads of a child, more than {most}", figures.child_threads));
+    }
+    if figures.child_memory > MEMORY_OF_CHILD_KIB {
+        return Err(format!(
+            "{} KiB of memory of a child, more than {MEMORY_OF_CHILD_KIB}",
+            figures.child_memory
+        ));
     }
     Ok(())
 }
