@@ -183,7 +183,6 @@ fn a_number_below_a_right_checksum_decides_no_allocation() {
 }
 
 #[test]
-#[ignore = "open: the manifest and log segments are read as wholes, so memory follows the length of the file"]
 fn the_length_of_a_file_decides_no_allocation() {
     let _alone = alone();
     for log_too in [false, true] {
