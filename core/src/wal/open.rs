@@ -139,6 +139,7 @@ pub(super) fn config_of(dir: &str, options: &LogOptions) -> Result<Config> {
         marker: options.marker,
         write_index: true,
         strict_first_index: true,
+        only_headers_prove: true,
         clock: options.clock.clone(),
     })
 }
