@@ -33,6 +33,8 @@ pub(crate) struct Frames<F> {
     start: u64,
     /// A record that is longer than the window.
     long: Vec<u8>,
+    #[cfg(test)]
+    reads: u64,
 }
 
 /// What lies at a place.
@@ -59,7 +61,16 @@ impl<F: VfsFile> Frames<F> {
     pub fn open<V: Vfs<File = F>>(fs: &V, path: &str) -> Result<Self> {
         let file = fs.open(path, OpenMode::Read).at("open", path)?;
         let len = file.size().at("get size of", path)?;
-        Ok(Self { file, path: path.to_string(), len, window: Vec::new(), start: 0, long: Vec::new() })
+        Ok(Self {
+            file,
+            path: path.to_string(),
+            len,
+            window: Vec::new(),
+            start: 0,
+            long: Vec::new(),
+            #[cfg(test)]
+            reads: 0,
+        })
     }
 
     /// Length of the file, in bytes.
@@ -69,6 +80,10 @@ impl<F: VfsFile> Frames<F> {
 
     /// As many bytes at `at` as fit `buf` and the file; fewer only at its end.
     fn read(&mut self, buf: &mut [u8], at: u64) -> Result<usize> {
+        #[cfg(test)]
+        {
+            self.reads += 1;
+        }
         let most = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
         let read = match buf.get_mut(..most) {
             Some(buf) if !buf.is_empty() => self.file.read_at(buf, at).at("read", &self.path)?,
@@ -95,6 +110,13 @@ impl<F: VfsFile> Frames<F> {
         let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
         let rest = self.window.get(from..).unwrap_or_default();
         Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// What the window holds from `at` on; fewer bytes than a head only at the end of the file.
+    fn rest(&mut self, at: u64) -> Result<&[u8]> {
+        self.bytes(at, FRAME_HEAD_BYTES)?;
+        let from = at.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        Ok(from.and_then(|from| self.window.get(from..)).unwrap_or_default())
     }
 
     /// Forgets what was read: a writer may have gone on since.
@@ -179,16 +201,14 @@ impl<F: VfsFile> Frames<F> {
     pub fn find(&mut self, from: u64, budget: &mut u64) -> Result<Option<Place>> {
         let Some(mut at) = from.checked_next_multiple_of(8) else { return Ok(None) };
         loop {
-            let bytes = self.bytes(at, WINDOW_BYTES)?;
-            let zeros = bytes.chunks_exact(8).take_while(|word| **word == [0; 8]).count() * 8;
-            let Some(head) = bytes.get(zeros..).and_then(|rest| rest.first_chunk()).copied() else {
-                if bytes.len() < 8 || bytes.len() < WINDOW_BYTES {
-                    return Ok(None);
-                }
-                at += zeros as u64;
-                continue;
-            };
+            let rest = self.rest(at)?;
+            if rest.len() < FRAME_HEAD_BYTES {
+                return Ok(None);
+            }
+            let zeros = rest.chunks_exact(8).take_while(|word| **word == [0; 8]).count() * 8;
+            let head = rest.get(zeros..).and_then(|rest| rest.first_chunk()).copied();
             at += zeros as u64;
+            let Some(head) = head else { continue };
             if let Ahead::Frame(head) = Ahead::read(head, self.len.saturating_sub(at))
                 && self.has_trailer(at, head)?
             {

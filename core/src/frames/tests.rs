@@ -117,6 +117,18 @@ fn a_budget_ends_the_search_where_it_did() {
     }
 }
 
+/// Looking through bytes that are no records reads each of them about once.
+#[test]
+fn rubbish_is_read_once() {
+    let mut bytes = vec![0x55; 64 << 10];
+    encode_frame(b"whole", &mut bytes);
+    let mut frames = open(&bytes);
+    let mut budget = u64::MAX;
+    let found = frames.find(0, &mut budget).expect("no read fails").expect("the record at the end");
+    assert_eq!(found.at, 64 << 10);
+    assert!(frames.reads <= (bytes.len() / WINDOW_BYTES + 2) as u64, "{} reads", frames.reads);
+}
+
 /// What is behind a long record's length is read for the checksum, and kept only if that is right.
 #[test]
 fn a_long_record_that_is_damaged_takes_no_memory() {
