@@ -203,7 +203,7 @@ fn a_sync_that_no_header_claims_is_not_acknowledged() {
                 syncs += 1;
                 assert!(syncs <= refused, "{records} records, {refused} refused: it does not pass");
             }
-            // Rot in any record that was acknowledged is rot.
+            // Damage to a record that was acknowledged is rot, but for the last one: whole records behind it tell.
             for number in 1..=3 {
                 let path = format!("log/{number:09}.wal");
                 for record in 0..5u64 {
@@ -211,11 +211,12 @@ fn a_sync_that_no_header_claims_is_not_acknowledged() {
                     let Ok(file) = disk.open(&path, OpenMode::ReadWrite) else { continue };
                     let mut byte = [0];
                     let at = 64 + record * 720 + 100;
-                    if file.read_at(&mut byte, at) != Ok(1) || byte[0] == 0 {
+                    let is_read = file.read_at(&mut byte, at) == Ok(1);
+                    if !is_read || byte[0] == 0 || u64::from(byte[0]) == records {
                         continue;
                     }
                     file.write_at(&[byte[0] ^ 0x10], at).unwrap();
-                    let opened = Log::open(disk, "log", options()).map(|log| indexes_of_any(&log));
+                    let opened = Log::open(disk, "log", options()).and_then(|log| indexes_of_any(&log));
                     assert!(
                         matches!(opened, Err(Error::Corrupt { .. })),
                         "{records} records, rotated {rotate}, {refused} refused, record {record} of {path}: {opened:?}"
@@ -231,11 +232,12 @@ fn a_sync_that_no_header_claims_is_not_acknowledged() {
     assert!(refused_syncs > 10 && damaged > 100, "{refused_syncs} syncs, {damaged} damaged");
 }
 
-fn indexes_of_any(log: &Log<MemFs>) -> Vec<u64> {
+/// Log indexes of all records; a sealed segment is looked at only here.
+fn indexes_of_any(log: &Log<MemFs>) -> Result<Vec<u64>, Error> {
     let mut reader = log.reader();
     let mut seen = vec![];
-    while let Ok(Next::Record(record)) = reader.next() {
+    while let Next::Record(record) = reader.next()? {
         seen.push(record.log_index);
     }
-    seen
+    Ok(seen)
 }

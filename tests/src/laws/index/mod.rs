@@ -288,12 +288,13 @@ pub fn every_byte_value<I: MemIndex>(make: &impl Fn() -> I) {
     let index = make();
     let mut keys = Vec::new();
     for first in 0..=255u8 {
-        if cfg!(miri) && first > 7 {
+        if cfg!(miri) && first > 3 {
             continue;
         }
         keys.push(KeyBuf { cf: CfId(0), user_key: vec![first] });
         // Few, some, many and all children below one byte.
-        let children = [0, 3, 4, 5, 16, 17, 48, 49, 256][first as usize % 9];
+        let children =
+            sized([0, 3, 4, 5, 16, 17, 48, 49, 256], [0, 5, 17, 49, 0, 0, 0, 0, 0])[first as usize % 9];
         for second in 0..children {
             keys.push(KeyBuf { cf: CfId(0), user_key: vec![first, (second * 89 % 256) as u8] });
         }
@@ -346,9 +347,10 @@ pub fn fields_are_kept<I: MemIndex>(make: &impl Fn() -> I) {
 pub fn families_are_apart<I: MemIndex>(make: &impl Fn() -> I) {
     let index = make();
     let mut keys = Vec::new();
-    for cf in [0, 1, 2, 255, 256, 65_536, 1 << 24, u32::MAX - 1] {
+    let families = [0, 256, u32::MAX - 1, 1, 2, 255, 65_536, 1 << 24];
+    for cf in &families[..sized(8, 3)] {
         for user_key in [&b""[..], b"\0", b"a", b"ab", b"\0\0\0\x01", b"\xff\xff\xff\xff\xff"] {
-            keys.push(KeyBuf { cf: CfId(cf), user_key: user_key.to_vec() });
+            keys.push(KeyBuf { cf: CfId(*cf), user_key: user_key.to_vec() });
         }
     }
     check_moves(index, keys, 11);
@@ -383,7 +385,7 @@ pub fn cursor_stays_while_others_insert<I: MemIndex>(make: &impl Fn() -> I) {
     let mut course = Course::new(77);
     let mut model = BTreeMap::new();
     let mut cursor = index.cursor();
-    for seq in 1..=sized(4000u64, 120) {
+    for seq in 1..=sized(4000u64, 80) {
         let alphabet = [2, 256][course.below(2) as usize];
         let user_key: Vec<u8> = (0..course.below(6)).map(|_| course.below(alphabet) as u8).collect();
         index.insert(key(&user_key), &put(u64::MAX, seq, &user_key));

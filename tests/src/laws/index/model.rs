@@ -105,6 +105,6 @@ pub fn check_ops<I: MemIndex>(index: I, ops: &[Op]) {
 /// Random operations with many shapes of keys give what a map gives.
 pub fn random_operations<I: MemIndex>(make: &impl Fn() -> I) {
     for seed in 0..sized(40, 2) {
-        check_ops(make(), &random_ops(seed, sized(600, 40)));
+        check_ops(make(), &random_ops(seed, sized(600, 30)));
     }
 }
