@@ -14,6 +14,7 @@ pub mod compact;
 pub mod cursor;
 pub mod engine;
 pub mod error;
+mod frames;
 pub mod heat;
 pub mod hotring;
 pub mod index;

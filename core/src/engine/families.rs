@@ -20,11 +20,13 @@ pub struct Families {
     by_name: BTreeMap<String, CfId>,
     live: BTreeSet<CfId>,
     dropped: BTreeMap<CfId, Seq>,
+    /// The first number that no family has had.
+    next: CfId,
 }
 
 impl Families {
     pub(crate) fn of(state: &ManifestState) -> Self {
-        let mut families = Self::default();
+        let mut families = Self { next: state.next_family(), ..Self::default() };
         for (id, family) in &state.families {
             match family.dropped_at {
                 Some(seq) => {
@@ -48,6 +50,12 @@ impl Families {
     #[inline]
     pub fn is_live(&self, cf: CfId) -> bool {
         self.live.contains(&cf)
+    }
+
+    /// Does this family exist, or did it? A recovery of the log knows no other.
+    #[inline]
+    pub fn was_made(&self, cf: CfId) -> bool {
+        cf < self.next
     }
 
     /// Names and numbers, by name.

@@ -9,6 +9,7 @@
 //! A write is visible when `published` has passed its last seq; the host waits for that before it answers.
 
 use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ use nokv_formats::batch::Op;
 use nokv_formats::key::key_hash;
 use nokv_formats::value_ptr::VALUE_PTR_BYTES;
 use nokv_formats::vlog::record_len;
-use nokv_formats::{KeyRef, Kind, Seq, Version, varint};
+use nokv_formats::{CfId, KeyRef, Kind, Seq, Version, varint};
 
 use crate::engine::{Commit, Engine, background};
 use crate::error::{Error, Result};
@@ -153,7 +154,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Gives the batches of `group` their place in commit order and logs them as one record (or parts of one
     /// where it is longer than a segment). Each member gets a ticket, or the reason why not; a member that is
-    /// refused leaves no trace. [`Error::Busy`] for a member: run background work, then try it again.
+    /// refused leaves no trace. [`Error::Busy`] for a member: run background work, then try it again;
+    /// [`Error::UnknownFamily`]: it names a family that was never made. What it writes to one that was dropped has no effect.
     pub fn log(&self, group: &mut [Member<'_, I>]) {
         let mut commit = self.commit.lock();
         if let Err(error) = self.log_locked(&mut commit, group, &[]) {
@@ -289,6 +291,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         if !self.publisher.has_room(number) {
             return Err(Error::Busy("too many writes in flight"));
+        }
+        // A log record of a family that no manifest names would be the sign of a lost manifest at the next open.
+        let family = batch.family_max();
+        if family > CfId::WRITE && !self.families.load().was_made(family) {
+            return Err(Error::UnknownFamily(format!("number {}", family.0)));
         }
         if batch.preconditions().is_empty() {
             return Ok(());

@@ -67,7 +67,7 @@ impl<T> Drop for OnceBox<T> {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     use super::*;
     use alloc::sync::Arc;

@@ -9,6 +9,7 @@ use nokv_formats::current::{self, BYTES_MAX, Current, NAME, SLOTS, UNKNOWN_FORMA
 
 use super::replay::{is_fresh, parse_name, replay};
 use crate::error::{Error, IoContext, Result};
+use crate::frames::Frames;
 use crate::planted::{self, Bug};
 use crate::rewrite::write_again;
 use crate::vfs::{DirEntry, IoErrorKind, OpenMode, Vfs, VfsFile, join};
@@ -60,10 +61,14 @@ fn may_be_in_a_new_database<V: Vfs>(fs: &V, dir: &str, entry: &DirEntry) -> Resu
     if parse_name(name).is_none() || entry.size > FRESH_MANIFEST_BYTES_MAX {
         return Ok(false);
     }
-    let bytes = read_whole(fs, &path, FRESH_MANIFEST_BYTES_MAX)?;
+    let mut frames = Frames::open(fs, &path)?;
+    if frames.len() > FRESH_MANIFEST_BYTES_MAX {
+        return Ok(false);
+    }
     // The id is in the first group; any will do.
-    let db_id = bytes.get(16..24).and_then(|b| b.first_chunk().copied()).map_or(0, u64::from_le_bytes);
-    Ok(match replay(&path, &bytes, db_id) {
+    let db_id =
+        frames.bytes(0, 24)?.get(16..24).and_then(|b| b.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+    Ok(match replay(&path, &mut frames, db_id) {
         Ok(replayed) => is_fresh(&replayed.state, replayed.next_group),
         Err(Error::Corrupt { .. }) => true,
         Err(error) => return Err(error),

@@ -1,15 +1,16 @@
 //! Reading a manifest: the groups of the file, and the decision whether its damaged end is torn or rotten.
 //!
-//! Who may call it: `store`. Pure.
+//! Who may call it: `store`, `salvage`, `current_file`. Writes nothing.
 
 use alloc::format;
 
-use nokv_formats::manifest::{Group, UNKNOWN_EDIT, UNKNOWN_FORMAT, decode_frame};
-use nokv_formats::walfs::find_whole_record;
-use nokv_formats::{Malformed, TableId};
+use nokv_formats::TableId;
+use nokv_formats::manifest::{Group, UNKNOWN_EDIT, UNKNOWN_FORMAT};
 
 use super::state::ManifestState;
 use crate::error::{Error, Result};
+use crate::frames::{Frames, Look};
+use crate::vfs::VfsFile;
 
 /// What a manifest holds.
 pub(super) struct Replayed {
@@ -33,20 +34,20 @@ pub(super) struct Prefix {
     pub problem: Option<(u64, &'static str)>,
 }
 
-/// Folds the groups of `bytes`, the whole of the manifest `file` of the database `db_id`.
+/// Folds the groups of the manifest `file` of the database `db_id`.
 ///
 /// # Errors
 /// `Corrupt` for damage that a crash cannot leave; `Unsupported` for groups of a later format.
-pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
+pub(super) fn replay<F: VfsFile>(file: &str, frames: &mut Frames<F>, db_id: u64) -> Result<Replayed> {
     let mut state = ManifestState::default();
-    let mut at = 0usize;
+    let mut at = 0u64;
     let mut next_group = 0u64;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let (data, len) = match decode_frame(rest) {
+    while at < frames.len() {
+        let (data, end) = match frame(frames, at)? {
             Ok(frame) => frame,
-            Err(malformed) => {
-                check_torn(file, bytes, at, db_id, next_group, malformed)?;
-                return Ok(Replayed { state, next_group, whole_bytes: at as u64, torn: true });
+            Err(what) => {
+                check_torn(file, frames, at, db_id, next_group, what)?;
+                return Ok(Replayed { state, next_group, whole_bytes: at, torn: true });
             }
         };
         let group = Group::decode_data(data).map_err(|m| match m.what {
@@ -54,16 +55,16 @@ pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
                 Error::Unsupported { what: format!("a manifest newer than {}", m.what), file: file.into() }
             }
             // The frame's checksum holds, so this was written: never a torn end.
-            _ => Error::malformed(file, at as u64, m),
+            _ => Error::malformed(file, at, m),
         })?;
-        let corrupt = |what: &'static str| Error::corrupt(file, at as u64, what);
+        let corrupt = |what: &'static str| Error::corrupt(file, at, what);
         if group.db_id != db_id {
             return Err(corrupt("a group of another database"));
         }
         if group.number != next_group {
             return Err(corrupt("groups numbered without a hole"));
         }
-        if group.durable > at as u64 {
+        if group.durable > at {
             return Err(corrupt("a durable length within the file"));
         }
         state.fold(&group.edits).map_err(|(_, what)| corrupt(what))?;
@@ -71,7 +72,7 @@ pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
             state.retired.clear();
         }
         next_group += 1;
-        at += len;
+        at = end;
     }
     if next_group == 0 {
         return Err(Error::corrupt(file, 0, "at least one group"));
@@ -79,7 +80,7 @@ pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
     if state.db_id != db_id {
         return Err(Error::corrupt(file, 0, "the database that CURRENT names"));
     }
-    Ok(Replayed { state, next_group, whole_bytes: at as u64, torn: false })
+    Ok(Replayed { state, next_group, whole_bytes: at, torn: false })
 }
 
 /// The longest whole prefix of a manifest, for repair: what [`replay`] refuses ends it. Without `db_id` the database
@@ -87,33 +88,38 @@ pub(super) fn replay(file: &str, bytes: &[u8], db_id: u64) -> Result<Replayed> {
 ///
 /// # Errors
 /// `Unsupported` for groups of a later format.
-pub(super) fn replay_prefix(file: &str, bytes: &[u8], db_id: Option<u64>) -> Result<Prefix> {
-    let (mut state, mut at, mut groups) = (ManifestState::default(), 0usize, 0u64);
+pub(super) fn replay_prefix<F: VfsFile>(
+    file: &str,
+    frames: &mut Frames<F>,
+    db_id: Option<u64>,
+) -> Result<Prefix> {
+    let (mut state, mut at, mut groups) = (ManifestState::default(), 0u64, 0u64);
     let mut problem = None;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let decoded = decode_frame(rest).and_then(|(data, len)| Ok((Group::decode_data(data)?, len)));
-        let (group, len) = match decoded {
+    while at < frames.len() {
+        let decoded = frame(frames, at)?
+            .and_then(|(data, end)| Ok((Group::decode_data(data).map_err(|m| m.what)?, end)));
+        let (group, end) = match decoded {
             Ok(decoded) => decoded,
-            Err(m) if matches!(m.what, UNKNOWN_EDIT | UNKNOWN_FORMAT) => {
-                let what = format!("a manifest newer than {}", m.what);
+            Err(what @ (UNKNOWN_EDIT | UNKNOWN_FORMAT)) => {
+                let what = format!("a manifest newer than {what}");
                 return Err(Error::Unsupported { what, file: file.into() });
             }
-            Err(m) => {
-                problem = Some((at as u64, m.what));
+            Err(what) => {
+                problem = Some((at, what));
                 break;
             }
         };
         if group.number != groups || db_id.is_some_and(|id| id != group.db_id) {
-            problem = Some((at as u64, "the next group of this database"));
+            problem = Some((at, "the next group of this database"));
             break;
         }
         let mut next = state.clone();
         if let Err((_, what)) = next.fold(&group.edits) {
-            problem = Some((at as u64, what));
+            problem = Some((at, what));
             break;
         }
         if next.db_id != group.db_id {
-            problem = Some((at as u64, "a group of this database"));
+            problem = Some((at, "a group of this database"));
             break;
         }
         state = next;
@@ -121,28 +127,48 @@ pub(super) fn replay_prefix(file: &str, bytes: &[u8], db_id: Option<u64>) -> Res
             state.retired.clear();
         }
         groups += 1;
-        at += len;
+        at = end;
     }
-    Ok(Prefix { state, groups, whole_bytes: at as u64, problem })
+    Ok(Prefix { state, groups, whole_bytes: at, problem })
 }
 
 /// The frame at `at` does not check. It is a torn end if no whole group behind it says that it was synced.
 ///
 /// Group 0 is synced before `CURRENT` names the file, so it cannot be torn.
-fn check_torn(file: &str, bytes: &[u8], at: usize, db_id: u64, next: u64, what: Malformed) -> Result<()> {
+fn check_torn<F: VfsFile>(
+    file: &str,
+    frames: &mut Frames<F>,
+    at: u64,
+    db_id: u64,
+    next: u64,
+    what: &'static str,
+) -> Result<()> {
     if next == 0 {
-        return Err(Error::malformed(file, at as u64, what));
+        return Err(Error::corrupt(file, at, what));
     }
-    let (mut from, mut budget) = (at + 8, bytes.len().saturating_mul(8));
-    while let Some(frame) = find_whole_record(bytes, from, &mut budget) {
-        if let Ok(group) = Group::decode_data(frame.payload)
-            && (group.db_id, group.number >= next, group.durable > at as u64) == (db_id, true, true)
+    let (mut from, mut budget) = (at + 8, frames.len().saturating_mul(8));
+    while let Some(place) = frames.find(from, &mut budget)? {
+        if let Some(data) = frames.payload(&place)?
+            && let Ok(group) = Group::decode_data(data)
+            && (group.db_id, group.number >= next, group.durable > at) == (db_id, true, true)
         {
-            return Err(Error::malformed(file, at as u64, what));
+            return Err(Error::corrupt(file, at, what));
         }
-        from = usize::try_from(frame.end).unwrap_or(usize::MAX);
+        from = place.end;
     }
     Ok(())
+}
+
+/// The data of the frame at `at`, and where it ends; or what was expected there.
+type Framed<'a> = core::result::Result<(&'a [u8], u64), &'static str>;
+
+fn frame<F: VfsFile>(frames: &mut Frames<F>, at: u64) -> Result<Framed<'_>> {
+    let place = match frames.look(at)? {
+        Look::Record(place) => place,
+        Look::End => return Ok(Err("a whole record")),
+        Look::Damage(what) => return Ok(Err(what)),
+    };
+    Ok(frames.payload(&place)?.map(|data| (data, place.end)).ok_or("the checksum of a record"))
 }
 
 /// The number in `name`, if it is a manifest's.

@@ -11,7 +11,7 @@ use nokv_formats::current::{CleanClose, Current, NAME, SLOTS};
 use super::current_file;
 use super::replay::{Prefix, parse_name, replay_prefix};
 use super::state::ManifestState;
-use super::store::{MANIFEST_BYTES_MAX, Manifest, manifest_name};
+use super::store::{Manifest, manifest_name, open_frames};
 use crate::error::{Error, IoContext, Result};
 use crate::vfs::{IoErrorKind, Vfs, join};
 
@@ -147,8 +147,8 @@ fn try_manifest<V: Vfs>(
     let path = join(dir, &manifest_name(number));
     let problem =
         |what: String, lost: &str, keep| Problem { file: path.clone(), what, lost: lost.to_string(), keep };
-    let bytes = match current_file::read_whole(fs, &path, MANIFEST_BYTES_MAX) {
-        Ok(bytes) => bytes,
+    let mut frames = match open_frames(fs, &path) {
+        Ok(frames) => frames,
         Err(error) if is_damage(&error) => {
             let lost = "all changes of the tree that no other manifest knows";
             problems.push(problem(format!("do without it: {error}"), lost, false));
@@ -157,7 +157,7 @@ fn try_manifest<V: Vfs>(
         Err(error) => return Err(error),
     };
     let Prefix { state, groups, whole_bytes, problem: broken } =
-        replay_prefix(&path, &bytes, current.map(|current| current.db_id))?;
+        replay_prefix(&path, &mut frames, current.map(|current| current.db_id))?;
     if groups == 0 {
         let what = broken.map_or("at least one group", |(_, what)| what);
         let lost = "all changes of the tree that no other manifest knows";
@@ -166,7 +166,7 @@ fn try_manifest<V: Vfs>(
     }
     let named = current.is_some_and(|current| current.manifest == number);
     if let Some((at, what)) = broken {
-        let behind = bytes.len() as u64 - whole_bytes;
+        let behind = frames.len().saturating_sub(whole_bytes);
         let what = format!("use its first {groups} edit groups: expected {what} at byte {at}");
         problems.push(problem(what, &format!("the edits in the {behind} bytes from there on"), true));
     } else if named {

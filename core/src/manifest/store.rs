@@ -10,10 +10,11 @@ use nokv_formats::current::{CleanClose, Current};
 use nokv_formats::manifest::{Edit, Group};
 use nokv_formats::{CfId, crc};
 
-use super::current_file::{self, probe, read_whole, sync_dir, unlink_if_there};
+use super::current_file::{self, probe, sync_dir, unlink_if_there};
 use super::replay::{parse_name, replay};
 use super::state::ManifestState;
 use crate::error::{Error, IoContext, Result};
+use crate::frames::Frames;
 use crate::planted::{self, Bug};
 use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 
@@ -21,6 +22,15 @@ use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 pub const MANIFEST_REWRITE_BYTES: u64 = 4 << 20;
 /// A manifest that is longer than this is damaged.
 pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 32;
+
+/// The groups of the manifest at `path`, which is refused as damaged if it is longer than any manifest gets.
+pub(super) fn open_frames<V: Vfs>(fs: &V, path: &str) -> Result<Frames<V::File>> {
+    let frames = Frames::open(fs, path)?;
+    if frames.len() > MANIFEST_BYTES_MAX {
+        return Err(Error::corrupt(path, MANIFEST_BYTES_MAX, "a shorter file"));
+    }
+    Ok(frames)
+}
 
 /// The name of a manifest file.
 pub fn manifest_name(number: u64) -> String {
@@ -147,21 +157,24 @@ impl<V: Vfs> Manifest<V> {
         let current = current_file::read(&fs, dir)?;
         let name = manifest_name(current.manifest);
         let path = join(dir, &name);
-        let bytes = read_whole(&fs, &path, MANIFEST_BYTES_MAX)?;
+        let mut frames = open_frames(&fs, &path)?;
         if let Some(clean) = &current.clean {
-            if clean.manifest_bytes != bytes.len() as u64 {
-                return Err(Error::corrupt(path, bytes.len() as u64, "the length that CURRENT states"));
+            let len = frames.len();
+            if clean.manifest_bytes != len {
+                return Err(Error::corrupt(path, len, "the length that CURRENT states"));
             }
-            if clean.manifest_crc != crc::crc32c(&bytes) {
+            if clean.manifest_crc != frames.crc(0, len)? {
                 return Err(Error::corrupt(path, 0, "the checksum that CURRENT states"));
             }
         }
-        let replayed = replay(&path, &bytes, current.db_id)?;
+        let replayed = replay(&path, &mut frames, current.db_id)?;
         if replayed.torn && current.clean.is_some() {
             return Err(Error::corrupt(path, replayed.whole_bytes, "whole groups after a clean close"));
         }
-        let whole =
-            usize::try_from(replayed.whole_bytes).ok().and_then(|len| bytes.get(..len)).unwrap_or(&bytes);
+        let crc = match &current.clean {
+            Some(clean) => clean.manifest_crc,
+            None => frames.crc(0, replayed.whole_bytes)?,
+        };
         let clean = current.clean.clone();
         let links = fs.list(dir).at("list", dir)?.iter().find(|e| e.name == name).map_or(1, |e| e.links);
         let manifest = Self {
@@ -175,7 +188,7 @@ impl<V: Vfs> Manifest<V> {
             torn: replayed.torn,
             len: replayed.whole_bytes,
             durable: if clean.is_some() { replayed.whole_bytes } else { 0 },
-            crc: crc::crc32c(whole),
+            crc,
             next_group: replayed.next_group,
             rewrite_bytes: MANIFEST_REWRITE_BYTES,
             base_len: 0,

@@ -1,4 +1,5 @@
-//! What builds use: `parking_lot` and `arc-swap` with `std`, spin locks without.
+//! What builds use: `parking_lot` and `arc-swap` with `std`, spin locks without, and under Miri: `parking_lot` makes
+//! pointers from numbers when threads wait, which strict provenance forbids.
 
 use super::Arc;
 
@@ -7,9 +8,9 @@ pub use portable_atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(miri)))]
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
-#[cfg(not(feature = "std"))]
+#[cfg(any(not(feature = "std"), miri))]
 pub use spin::{Mutex, MutexGuard, RwLock};
 
 /// A field that is written once, before a pointer to it is handed out. It is the value itself; only `loom` asks, at each

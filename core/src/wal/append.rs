@@ -1,5 +1,6 @@
 //! Appending to a log: one record, several, with log indexes or without.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::walfs::{HEADER_BYTES, Position, encode_frame, frame_len};
@@ -100,17 +101,25 @@ impl<V: Vfs> Log<V> {
         self.announce(tail);
         let per_sync = self.options.bytes_per_sync;
         if self.options.sync_every_write {
-            tail.sync()?;
+            self.sync_appended(tail)?;
         } else if per_sync != 0 && bytes != 0 {
             let unsynced = self.unsynced.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
             if unsynced >= per_sync {
                 self.unsynced.store(0, Ordering::Relaxed);
-                tail.sync()?;
+                self.sync_appended(tail)?;
                 self.counted_syncs.fetch_add(1, Ordering::Relaxed);
             }
         }
         self.forget_sealed();
         Ok(())
+    }
+
+    /// A sync for records that are in the log already: appending them again because of a full disk would double them.
+    fn sync_appended(&self, tail: &Tail<V>) -> Result<()> {
+        match tail.sync() {
+            Err(e) if e.is_no_space() => Err(Error::OutcomeUnknown(e.to_string())),
+            synced => synced.map(drop),
+        }
     }
 
     /// Tells the hook that readers may find something new. Call with no lock held.

@@ -16,7 +16,7 @@ use nokv_formats::walfs::{Position, encode_index, index_file_name, segment_file_
 use super::log::{Log, Mode};
 use super::readers::{Readers, Slot};
 use super::segment::make_dir;
-use super::survey::{SegmentFile, SegmentInfo, survey_segment};
+use super::survey::{SegmentFile, SegmentInfo, read_segment, survey_segment};
 use super::tail::{index_of, write_whole};
 use crate::error::{Error, IoContext, Result};
 use crate::vfs::{Vfs, join};
@@ -112,15 +112,21 @@ impl<V: Vfs> Log<V> {
     fn backup_one(&self, info: &SegmentInfo, dir: &str, bytes: &mut Vec<u8>) -> Result<String> {
         let path = self.segment_path(info.number);
         let file = SegmentFile { number: info.number, path, file_bytes: info.file_bytes, links: 1 };
-        let found = survey_segment(&self.fs, &file, false, bytes)?;
+        let found = survey_segment(&self.fs, &file, false)?;
         if let Some(damage) = &found.damage {
             return Err(damage.error(&file.path, damage.behind));
         }
         if !found.is_sealed() || found.end != info.end {
             return Err(Error::corrupt(file.path, 0, "the header of a sealed segment"));
         }
+        read_segment(&self.fs, &file.path, bytes)?;
+        let entries = index_of(bytes);
+        // What is copied was checked itself, not only what was read before.
+        if entries.len() as u64 != found.entries {
+            return Err(Error::corrupt(file.path, found.end, "the records that were there a moment ago"));
+        }
         let mut index = Vec::new();
-        encode_index(index_of(bytes), &mut index);
+        encode_index(entries, &mut index);
         write_whole(&self.fs, &join(dir, &index_file_name(info.number, &self.ext)), &index)?;
         let to = join(dir, &segment_file_name(info.number, &self.ext));
         write_whole(&self.fs, &to, bytes)?;

@@ -139,10 +139,9 @@ pub struct Dump<V: Vfs> {
 /// # Errors
 /// What the file system says; damage is not an error here but an [`EndState`].
 pub fn dump<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Dump<V>> {
-    let mut bytes = Vec::new();
     let mut segments = Vec::new();
     for found in list_segments(&fs, dir, ext)? {
-        segments.push(survey_segment(&fs, &found, false, &mut bytes)?);
+        segments.push(survey_segment(&fs, &found, false)?);
     }
     if let Some(truncation) = pending(&fs, dir)? {
         pretend(&mut segments, &truncation);
@@ -169,7 +168,7 @@ pub fn dump<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Dump<V>> {
     if let EndState::TornTail { segment, .. } | EndState::Damage { segment, .. } = &end {
         segments.retain(|s| s.number <= *segment);
     }
-    Ok(Dump { fs, segments, end, bytes, loaded: None, which: 0, offset: 0, ordinal: 0 })
+    Ok(Dump { fs, segments, end, bytes: Vec::new(), loaded: None, which: 0, offset: 0, ordinal: 0 })
 }
 
 impl<V: Vfs> Dump<V> {

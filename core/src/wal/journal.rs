@@ -113,7 +113,11 @@ impl<V: Vfs> Journal<V> {
             *self.spare.lock() = bytes;
         }
         if self.sync == SyncMode::Always && appended.is_ok() {
-            self.log.sync()?;
+            match self.log.sync() {
+                // The entry is in the journal: appending it again because of a full disk would double it.
+                Err(e) if e.is_no_space() => return Err(Error::OutcomeUnknown(e.to_string())),
+                synced => synced.map(drop)?,
+            }
         }
         appended
     }

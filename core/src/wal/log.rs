@@ -176,7 +176,8 @@ impl<V: Vfs> Log<V> {
     /// Makes everything appended before the call durable; gives the position up to which it is.
     ///
     /// # Errors
-    /// A failed flush, after which the log is dead.
+    /// A failed flush, after which the log is dead. A full disk where even overwriting a header takes space
+    /// ([`Error::is_no_space`]): nothing is promised of what was appended, the log goes on, and a later sync may succeed.
     pub fn sync(&self) -> Result<Position> {
         let tail = self.tail()?;
         let was_alive = !tail.state().is_closed();

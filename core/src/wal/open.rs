@@ -121,8 +121,7 @@ pub(crate) fn remove_temporaries<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result
 }
 
 fn survey<V: Vfs>(fs: &V, dir: &str, ext: &str) -> Result<Vec<Surveyed>> {
-    let mut buf = Vec::new();
-    list_segments(fs, dir, ext)?.iter().map(|f| survey_segment(fs, f, true, &mut buf)).collect()
+    list_segments(fs, dir, ext)?.iter().map(|f| survey_segment(fs, f, true)).collect()
 }
 
 /// The part of the options that the end of a log goes by.
@@ -140,6 +139,7 @@ pub(super) fn config_of(dir: &str, options: &LogOptions) -> Result<Config> {
         marker: options.marker,
         write_index: true,
         strict_first_index: true,
+        only_headers_prove: true,
         clock: options.clock.clone(),
     })
 }

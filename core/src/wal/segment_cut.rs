@@ -5,8 +5,6 @@
 //! Truncation: header (active, write offset at the cut), durable; a zero head at the cut, durable: from here on
 //! opening finds the new end, and clears the rest as the torn tail that it is; zeros behind it, durable.
 
-use alloc::vec::Vec;
-
 use nokv_formats::walfs::{FLAG_ACTIVE, FRAME_HEAD_BYTES, Position, index_file_name};
 
 use super::open::open_surveyed;
@@ -86,7 +84,7 @@ impl<V: Vfs> SegmentFile<V> {
         let files = list_segments(&self.fs, &self.config.dir, &self.config.ext)?;
         let file = files.into_iter().find(|f| f.number == self.number);
         let file = file.ok_or_else(|| Error::corrupt(&self.path, 0, "the file of a segment is missing"))?;
-        let surveyed = survey_segment(&self.fs, &file, false, &mut Vec::new())?;
+        let surveyed = survey_segment(&self.fs, &file, false)?;
         if surveyed.end != info.end || surveyed.damage.is_some() {
             return Err(Error::corrupt(&self.path, surveyed.end, "records up to the header's write offset"));
         }

@@ -93,7 +93,7 @@ impl<V: Vfs> SegmentFile<V> {
         }
         let lock = if options.read_only { None } else { Some(take_lock(&fs, &path)?) };
         let found = list_segments(&fs, dir, &options.ext)?.into_iter().find(|f| f.number == number);
-        let surveyed = found.map(|f| survey_segment(&fs, &f, true, &mut Vec::new())).transpose()?;
+        let surveyed = found.map(|f| survey_segment(&fs, &f, true)).transpose()?;
         let (info, header, open) = match surveyed {
             None if options.read_only || !options.create => {
                 return Err(Error::InvalidArgument(format!("no segment {path}")));

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use nokv_formats::Malformed;
 use nokv_formats::walfs::{
-    FRAME_OVERHEAD_BYTES, Found, HEADER_BYTES, Position, Scanner, SegmentHeader, count_whole_records,
-    parse_segment_file_name,
+    FRAME_OVERHEAD_BYTES, HEADER_BYTES, Position, SegmentHeader, parse_segment_file_name,
 };
 
 use crate::error::{Error, IoContext, Result};
+use crate::frames::{Frames, Look};
 use crate::vfs::{OpenMode, Vfs, VfsFile, join};
 
 /// A segment of a log.
@@ -148,12 +148,7 @@ impl Surveyed {
 }
 
 /// Looks at one segment. With `trust_seal`, a sealed one with a whole header is not read to its end.
-pub(crate) fn survey_segment<V: Vfs>(
-    fs: &V,
-    found: &SegmentFile,
-    trust_seal: bool,
-    buf: &mut Vec<u8>,
-) -> Result<Surveyed> {
+pub(crate) fn survey_segment<V: Vfs>(fs: &V, found: &SegmentFile, trust_seal: bool) -> Result<Surveyed> {
     let mut surveyed = Surveyed {
         number: found.number,
         path: found.path.to_string(),
@@ -182,21 +177,23 @@ pub(crate) fn survey_segment<V: Vfs>(
             return Ok(surveyed);
         }
     }
-    read_segment(fs, &found.path, buf)?;
-    surveyed.header = SegmentHeader::decode(buf);
+    let mut frames = Frames::open(fs, &found.path)?;
+    let head = frames.bytes(0, HEADER_BYTES)?;
+    surveyed.header = SegmentHeader::decode(head);
     surveyed.raw_first_index =
-        buf.get(44..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
-    let mut scanner = Scanner::new(buf);
+        head.get(44..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
     let stop = loop {
-        match scanner.step() {
-            Found::Record(_) => surveyed.entries += 1,
+        match frames.look(surveyed.end)? {
+            Look::Record(place) => {
+                surveyed.entries += 1;
+                surveyed.end = place.end;
+            }
             other => break other,
         }
     };
-    surveyed.end = scanner.offset() as u64;
-    let behind = count_whole_records(buf, scanner.offset().saturating_add(8));
+    let behind = frames.count_from(surveyed.end.saturating_add(8))?;
     surveyed.damage = match stop {
-        Found::Damage(m) => Some(Damage { offset: m.offset, what: m.what, behind }),
+        Look::Damage(what) => Some(Damage { offset: surveyed.end, what, behind }),
         _ if behind > 0 => Some(Damage { offset: surveyed.end, what: "a record, not zeros", behind }),
         _ => short_of_header(&surveyed),
     };

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub write_index: bool,
     /// Make a changed first log index durable before a record depends on it?
     pub strict_first_index: bool,
+    /// Are headers the only proof of what was durable? Then a sync that no header claims is none.
+    pub only_headers_prove: bool,
     pub clock: Option<Arc<dyn Clock>>,
 }
 
@@ -357,7 +359,8 @@ impl<V: Vfs> Tail<V> {
         self.flush_snapshot(snapshot).map(|flushed| flushed.end)
     }
 
-    /// Makes everything appended before the call durable. Callers share flushes.
+    /// Makes everything appended before the call durable. Callers share flushes. A full disk may leave no space for the
+    /// proof, where headers are the only one; the log goes on then.
     pub fn sync(&self) -> Result<Position> {
         self.sync_after(|| Ok(()))
     }
@@ -421,17 +424,28 @@ impl<V: Vfs> Tail<V> {
             Err(e) if !is_refused(&e) => return Err(e),
             sealed => sealed,
         };
-        self.advance_durable(end);
+        if !self.config.only_headers_prove {
+            self.advance_durable(end);
+        }
         // ORDER: the write offset is a proof of durability, so it comes after the flush.
+        let mut claimed = sealed.clone();
         if active.entries > 0 {
             let now = self.config.now_ns();
-            let told = active.segment.update_header(|h| {
+            // It claims the segments before it too, sealed or not.
+            claimed = active.segment.update_header(|h| {
                 h.write_offset = active.end;
                 h.entry_count = active.entries;
                 h.modified_ns = now.max(h.modified_ns);
             });
-            // Without space for the proof the bytes are durable all the same.
-            self.poison(told.or_else(|e| if is_refused(&e) { Ok(()) } else { Err(e) }))?;
+            if matches!(&claimed, Err(e) if !is_refused(e)) {
+                self.poison(claimed.clone())?;
+            }
+        }
+        if self.config.only_headers_prove {
+            // Durable or not: later damage to what no header claims would pass for an append that a stop interrupted. The
+            // next sync tries again.
+            claimed?;
+            self.advance_durable(end);
         }
         Ok(Flushed { end, active, sealed })
     }

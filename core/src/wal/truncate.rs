@@ -270,7 +270,7 @@ pub(crate) fn finish<V: Vfs>(fs: &V, config: &Config, truncation: &Truncation) -
                 Err(e) if e.kind != IoErrorKind::NotFound => return Err(Error::io("unlink", index, e)),
                 _ => {}
             }
-            let mut surveyed = survey_segment(fs, &file, false, &mut Vec::new())?;
+            let mut surveyed = survey_segment(fs, &file, false)?;
             cut_view(&mut surveyed, truncation);
             open_surveyed(fs, config, &surveyed)?
         }

@@ -60,7 +60,7 @@ pub fn verify<V: Vfs>(fs: V, dir: &str, ext: &str) -> Result<Verified> {
     let mut surveyed = Vec::new();
     let mut indexes = Vec::new();
     for found in list_segments(&fs, dir, ext)? {
-        let segment = survey_segment(&fs, &found, false, &mut bytes)?;
+        let segment = survey_segment(&fs, &found, false)?;
         indexes.push(index_state(&fs, dir, ext, &segment, &mut bytes)?);
         surveyed.push(segment);
     }

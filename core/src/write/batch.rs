@@ -26,13 +26,21 @@ pub struct WriteBatch {
     ops: Vec<u8>,
     count: u32,
     value_bytes_max: usize,
+    /// The highest number of a family.
+    family_max: CfId,
     preconditions: Vec<Precondition>,
 }
 
 impl WriteBatch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { ops: Vec::new(), count: 0, value_bytes_max: 0, preconditions: Vec::new() }
+        Self {
+            ops: Vec::new(),
+            count: 0,
+            value_bytes_max: 0,
+            family_max: CfId::DEFAULT,
+            preconditions: Vec::new(),
+        }
     }
 
     /// An empty batch with room for `bytes` of operations.
@@ -59,6 +67,7 @@ impl WriteBatch {
         if op.kind == Kind::Put {
             self.value_bytes_max = self.value_bytes_max.max(op.value.len());
         }
+        self.family_max = self.family_max.max(op.key.cf);
         self.ops.reserve(op.encoded_len_max());
         op.encode(&mut self.ops);
         self.count += 1;
@@ -161,6 +170,11 @@ impl WriteBatch {
         self.value_bytes_max
     }
 
+    /// The highest number of a family that an operation names; `default` without operations.
+    pub const fn family_max(&self) -> CfId {
+        self.family_max
+    }
+
     /// The encoded operations.
     pub fn encoded(&self) -> &[u8] {
         &self.ops
@@ -178,11 +192,18 @@ impl WriteBatch {
         self.preconditions.clear();
         self.count = 0;
         self.value_bytes_max = 0;
+        self.family_max = CfId::DEFAULT;
     }
 
     /// The same batch with its operations replaced.
     pub(crate) fn with_ops(&self, ops: Vec<u8>) -> Self {
-        Self { ops, count: self.count, value_bytes_max: 0, preconditions: self.preconditions.clone() }
+        Self {
+            ops,
+            count: self.count,
+            value_bytes_max: 0,
+            family_max: self.family_max,
+            preconditions: self.preconditions.clone(),
+        }
     }
 }
 

@@ -102,36 +102,92 @@ pub enum Found<'a> {
     Damage(Malformed),
 }
 
+/// What a frame's head says, before anything behind it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// A zero head: the records end here.
+    End,
+    /// No record starts so.
+    Damage(&'static str),
+    /// Perhaps a record.
+    Frame(FrameHead),
+}
+
+/// The head of a frame that would fit. Nothing of the rest was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHead {
+    crc: u32,
+    /// Bytes of the payload.
+    pub payload_len: usize,
+    /// Bytes of the frame, padding included.
+    pub frame_len: usize,
+}
+
+impl Ahead {
+    /// Reads a head that has `room` bytes from its start to the end of the file.
+    #[inline]
+    pub fn read(head: [u8; FRAME_HEAD_BYTES], room: u64) -> Self {
+        let Head { crc, len } = zerocopy::transmute!(head);
+        let (crc, payload_len) = (crc.get(), len.get() as usize);
+        if crc == 0 && payload_len == 0 {
+            return Self::End;
+        }
+        match frame_len(payload_len).filter(|len| *len as u64 <= room) {
+            Some(frame_len) => Self::Frame(FrameHead { crc, payload_len, frame_len }),
+            None => Self::Damage("a record that fits its segment"),
+        }
+    }
+}
+
+impl FrameHead {
+    /// Checks what stands behind the payload: trailer and padding, which are the last of the `frame_len` bytes.
+    ///
+    /// # Errors
+    /// What was expected.
+    #[inline]
+    pub fn check_tail(&self, tail: &[u8]) -> Result<(), &'static str> {
+        let padding = tail.strip_prefix(&TRAILER).ok_or("the trailer of a record")?;
+        if padding.iter().any(|b| *b != 0) { Err("zero padding behind a record") } else { Ok(()) }
+    }
+
+    /// Checks the checksum, given that of length and payload.
+    ///
+    /// # Errors
+    /// What was expected.
+    #[inline]
+    pub fn check_crc(&self, crc: u32) -> Result<(), &'static str> {
+        let is_right = crc == self.crc || planted::ignores(Checksum::LogRecord);
+        if is_right { Ok(()) } else { Err("the checksum of a record") }
+    }
+}
+
 /// What lies at offset `at` of the segment `bytes`.
 #[inline]
 pub fn frame_at(bytes: &[u8], at: usize) -> Found<'_> {
     let damage = |what| Found::Damage(Malformed::new(at, what));
     let Some(rest) = bytes.get(at..) else { return Found::End };
-    let Ok((head, body)) = Head::ref_from_prefix(rest) else {
-        return if rest.iter().all(|b| *b == 0) { Found::End } else { damage("a frame head") };
+    let Some(head) = rest.first_chunk() else {
+        return if rest.iter().all(|b| *b == 0) { Found::End } else { damage(SHORT_HEAD) };
     };
-    let len = head.len.get() as usize;
-    if head.crc.get() == 0 && len == 0 {
-        return Found::End;
-    }
-    let Some(frame_len) = frame_len(len).filter(|n| *n <= rest.len()) else {
-        return damage("a record that fits its segment");
+    let head = match Ahead::read(*head, rest.len() as u64) {
+        Ahead::End => return Found::End,
+        Ahead::Damage(what) => return damage(what),
+        Ahead::Frame(head) => head,
     };
+    let tail_at = FRAME_HEAD_BYTES + head.payload_len;
     // Both are within `frame_len`, which is within `rest`.
-    let (Some(payload), Some(tail)) = (body.get(..len), body.get(len..frame_len - FRAME_HEAD_BYTES)) else {
+    let (Some(checked), Some(tail)) = (rest.get(4..tail_at), rest.get(tail_at..head.frame_len)) else {
         return damage("a record that fits its segment");
     };
-    let Some(padding) = tail.strip_prefix(&TRAILER) else {
-        return damage("the trailer of a record");
-    };
-    if padding.iter().any(|b| *b != 0) {
-        return damage("zero padding behind a record");
+    if let Err(what) = head.check_tail(tail).and_then(|()| head.check_crc(crc32c(checked))) {
+        return damage(what);
     }
-    if head.crc.get() != crc32c(&rest[4..FRAME_HEAD_BYTES + len]) && !planted::ignores(Checksum::LogRecord) {
-        return damage("the checksum of a record");
-    }
-    Found::Record(Frame { offset: at as u64, end: (at + frame_len) as u64, payload })
+    let payload = checked.get(4..).unwrap_or_default();
+    Found::Record(Frame { offset: at as u64, end: (at + head.frame_len) as u64, payload })
 }
+
+/// What is expected where fewer bytes than a head are left, and not all of them are zero.
+pub const SHORT_HEAD: &str = "a frame head";
 
 /// Walks the records of a segment's bytes, header included. Stays at the first place that holds no record.
 #[derive(Debug, Clone)]

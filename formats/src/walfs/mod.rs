@@ -21,8 +21,9 @@ mod tests;
 mod truncation;
 
 pub use frame::{
-    FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, Found, Frame, Scanner, TRAILER, begin_frame, count_whole_records,
-    encode_frame, find_whole_record, finish_frame, frame_at, frame_len, payload_len_max,
+    Ahead, FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, Found, Frame, FrameHead, SHORT_HEAD, Scanner, TRAILER,
+    begin_frame, count_whole_records, encode_frame, find_whole_record, finish_frame, frame_at, frame_len,
+    payload_len_max,
 };
 
 pub use truncation::{TRUNCATION_BYTES, TRUNCATION_FILE_NAME, Truncation};

@@ -3,7 +3,7 @@
 //! Only builds with `--cfg shuttle` have this module: there the locks, atomics and threads of core, host and the file
 //! system are those of the checker `shuttle`, which decides alone which thread goes on at each of them.
 //!
-//! Who may call it: the suite `shuttle` and the program `net`. Invariants
+//! Who may call it: the program `net` (`.ci/races`). Invariants
 //! 1. A chunk is so many schedules from one seed of one scheduler; it is what a failure names and what runs again.
 //! 2. Nothing in a body depends on time, on addresses or on the order of a hash map, so a chunk always fails in the same
 //!    schedule. What a body draws, it draws from the checker.
@@ -106,7 +106,7 @@ fn chunk(race: &Race, (by, scheduler): (By, &str), seed: u64) -> u64 {
         Ok(schedules) => schedules as u64,
         Err(panic) => resume_unwind(Box::new(format!(
             "{}\nagain: NOKV_CASE=races:{}/{scheduler}/{seed} RUSTFLAGS=\"--cfg shuttle\" cargo run --release -p nokv-tests \
-             --bin net -- races",
+             --no-default-features --features skiplist,art,lz4 --bin net -- races",
             text_of(panic),
             race.name,
         ))),

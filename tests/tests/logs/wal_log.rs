@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nokv_core::Error;
-use nokv_core::vfs::Vfs;
+use nokv_core::vfs::{Capabilities, IoErrorKind, OpenMode, Vfs, VfsFile};
 use nokv_core::wal::{EndState, Log, LogOptions, Next, OnDamage, Position, dump};
-use nokv_vfs_mem::{CrashImage, CrashMode, MemFs};
+use nokv_vfs_mem::{CrashImage, CrashMode, FaultFs, MemFs, Op as Call, Rule};
 
 fn options() -> LogOptions {
     LogOptions { segment_bytes: 4096, ..LogOptions::default() }
@@ -29,8 +29,7 @@ fn indexes(log: &Log<MemFs>) -> Vec<u64> {
 #[test]
 fn crash_at_every_call() {
     for maps in [true, false] {
-        let fs =
-            MemFs::with_capabilities(nokv_core::vfs::Capabilities { maps, ..MemFs::new().capabilities() });
+        let fs = MemFs::with_capabilities(Capabilities { maps, ..MemFs::new().capabilities() });
         let log = Log::open(fs.clone(), "log", options()).unwrap();
         let (acknowledged, images) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
         let hook = {
@@ -173,4 +172,72 @@ fn places_that_are_none_are_told_apart() {
     }
     assert!(log.read(Position { offset: first.offset + 8, ..first }).is_err(), "the middle of a record");
     assert_eq!(log.read(second).unwrap(), b"second");
+}
+
+/// Where overwriting takes space, a full disk refuses headers. A sync said yes without any header that claims its bytes,
+/// and damage to them later passed for an append that a stop had interrupted: it was cut.
+#[test]
+fn a_sync_that_no_header_claims_is_not_acknowledged() {
+    let (mut refused_syncs, mut damaged) = (0, 0);
+    // Records alone in a segment; in several; and the last of them empty.
+    for (records, rotate) in [(3, false), (12, false), (3, true), (12, true)] {
+        for refused in 0..6 {
+            let memory =
+                MemFs::with_capabilities(Capabilities { maps: false, ..MemFs::new().capabilities() });
+            let fs = FaultFs::new(memory.clone());
+            let log = Log::open(fs.clone(), "log", options()).unwrap();
+            for i in 1..=records {
+                log.append(&[i as u8; 700], i).unwrap();
+            }
+            if rotate {
+                log.rotate().unwrap();
+            }
+            for _ in 0..refused {
+                fs.add_rule(Rule::new(Call::Write, IoErrorKind::NoSpace).path(".wal"));
+            }
+            // It passes: at the latest when all refusals are used up.
+            let mut syncs = 0;
+            while let Err(e) = log.sync() {
+                assert!(e.is_no_space(), "{e}");
+                refused_syncs += 1;
+                syncs += 1;
+                assert!(syncs <= refused, "{records} records, {refused} refused: it does not pass");
+            }
+            // Damage to a record that was acknowledged is rot, but for the last one: whole records behind it tell.
+            for number in 1..=3 {
+                let path = format!("log/{number:09}.wal");
+                for record in 0..5u64 {
+                    let disk = memory.kill_clone();
+                    let Ok(file) = disk.open(&path, OpenMode::ReadWrite) else { continue };
+                    let mut byte = [0];
+                    let at = 64 + record * 720 + 100;
+                    let is_read = file.read_at(&mut byte, at) == Ok(1);
+                    if !is_read || byte[0] == 0 || u64::from(byte[0]) == records {
+                        continue;
+                    }
+                    file.write_at(&[byte[0] ^ 0x10], at).unwrap();
+                    let opened = Log::open(disk, "log", options()).and_then(|log| indexes_of_any(&log));
+                    assert!(
+                        matches!(opened, Err(Error::Corrupt { .. })),
+                        "{records} records, rotated {rotate}, {refused} refused, record {record} of {path}: {opened:?}"
+                    );
+                    damaged += 1;
+                }
+            }
+            fs.clear();
+            log.append(b"it goes on", records + 1).unwrap();
+            log.sync().unwrap();
+        }
+    }
+    assert!(refused_syncs > 10 && damaged > 100, "{refused_syncs} syncs, {damaged} damaged");
+}
+
+/// Log indexes of all records; a sealed segment is looked at only here.
+fn indexes_of_any(log: &Log<MemFs>) -> Result<Vec<u64>, Error> {
+    let mut reader = log.reader();
+    let mut seen = vec![];
+    while let Next::Record(record) = reader.next()? {
+        seen.push(record.log_index);
+    }
+    Ok(seen)
 }

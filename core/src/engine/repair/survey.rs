@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use nokv_formats::envelope::Envelope;
-use nokv_formats::walfs::{Found, Scanner, parse_segment_file_name, segment_file_name};
+use nokv_formats::walfs::{HEADER_BYTES, parse_segment_file_name, segment_file_name};
 use nokv_formats::{CfId, EntryRef, KeyBuf, Kind, Seq, TableId, TableMeta, TableProps};
 
 use super::log::{note_family, read_log};
@@ -18,13 +18,13 @@ use crate::engine::open::list_or_empty;
 use crate::engine::replay::unknown_log;
 use crate::engine::{TABLE_DIR, WAL_DIR};
 use crate::error::{Error, Result};
+use crate::frames::{Frames, Look};
 use crate::manifest::{Family, ManifestState, VlogSegmentState, find_state, probe};
 use crate::sync::Arc;
 use crate::table::{CursorOptions, Salvaged, Table, TableShared, salvage};
 use crate::vfs::{IoError, IoErrorKind, Vfs, join};
 use crate::vlog::list_segments;
 use crate::wal::batch_log::SEGMENT_EXT;
-use crate::wal::survey::read_segment;
 use nokv_formats::names::parse_table as parse_table_name;
 
 /// Plans what it takes to make the database in `dir` open again with everything that can be saved. Nobody has it
@@ -105,12 +105,12 @@ fn start_anew<V: Vfs>(fs: &V, dir: &str, db_id: Option<u64>) -> Result<ManifestS
 }
 
 fn id_of_log<V: Vfs>(fs: &V, dir: &str) -> Result<Option<u64>> {
-    let mut bytes = Vec::new();
     for number in segments_of(fs, dir)? {
         let path = join(&join(dir, WAL_DIR), &segment_file_name(number, SEGMENT_EXT));
-        read_segment(fs, &path, &mut bytes)?;
-        if let Found::Record(frame) = Scanner::new(&bytes).step()
-            && let Ok((envelope, _)) = Envelope::decode(frame.payload)
+        let mut frames = Frames::open(fs, &path)?;
+        if let Look::Record(place) = frames.look(HEADER_BYTES as u64)?
+            && let Some(payload) = frames.payload(&place)?
+            && let Ok((envelope, _)) = Envelope::decode(payload)
         {
             return Ok(Some(envelope.db_id));
         }

@@ -70,6 +70,8 @@ impl BatchLogConfig {
             write_index: false,
             // Records carry their own numbers.
             strict_first_index: false,
+            // ... and how far the log was durable.
+            only_headers_prove: false,
             clock: None,
         }
     }

@@ -25,19 +25,21 @@ use core::cmp::Ordering;
 
 use nokv_formats::Seq;
 use nokv_formats::envelope::Envelope;
-use nokv_formats::walfs::{
-    FLAG_ACTIVE, Found, HEADER_BYTES, Position, Scanner, SegmentHeader, find_whole_record, segment_file_name,
-};
+use nokv_formats::walfs::{FLAG_ACTIVE, HEADER_BYTES, Position, SegmentHeader, segment_file_name};
 
 use super::{BatchLog, BatchLogConfig, BatchLogRecord, SEGMENT_EXT, Tally};
 use crate::error::{Error, IoContext, Result};
+use crate::frames::{Frames, Look};
 use crate::planted::{self, Bug};
 use crate::sync::{Arc, AtomicU64};
-use crate::vfs::{IoErrorKind, Vfs, join};
+use crate::vfs::{IoErrorKind, Vfs, VfsFile, join};
 use crate::wal::open::{fresh, remove_behind};
 use crate::wal::segment::{Segment, copy_before_write};
-use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments, read_segment};
+use crate::wal::survey::{SegmentFile, SegmentInfo, Surveyed, list_segments};
 use crate::wal::tail::{Config, Rotated, Tail};
+
+/// No segment is longer: the options allow none.
+const SEGMENT_BYTES_MAX: u64 = 1 << 32;
 
 /// Where recovery starts, and what is known from elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,49 +226,24 @@ impl Walk {
         self.behind = 0;
     }
 
-    /// Walks one segment; gives where its part of the chain ends and how many records it has.
-    fn segment(&mut self, s: &mut Surveyed, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
+    /// Walks one segment.
+    fn segment<F: VfsFile>(
+        &mut self,
+        s: &mut Surveyed,
+        frames: &mut Frames<F>,
+        visit: Visit<'_>,
+    ) -> Result<()> {
         let number = s.number;
         let header = s.header.as_ref().ok().copied();
         if let Some(claim) = s.durable_claim() {
             self.mark = self.mark.max(claim);
         }
         if self.broken.is_none() {
-            self.enter(number, header, bytes);
+            self.enter(number, header, frames)?;
         }
-        let mut behind_from = HEADER_BYTES;
+        let mut behind_from = HEADER_BYTES as u64;
         if self.broken.is_none() {
-            let mut scanner = Scanner::new(bytes);
-            loop {
-                let at = Position { segment: number, offset: scanner.offset() as u64 };
-                match scanner.step() {
-                    Found::Record(_) if self.end_before == Some(at) => {
-                        self.break_at(at, "the value that a pointer of this record names");
-                        behind_from = at.offset as usize;
-                        break;
-                    }
-                    Found::Record(frame) => {
-                        let end = Position { segment: number, offset: frame.end };
-                        if let Err(what) = self.link(frame.payload, at, end, s.entries + 1, visit)? {
-                            self.break_at(at, what);
-                            behind_from = scanner.offset();
-                            break;
-                        }
-                        s.entries += 1;
-                        s.end = frame.end;
-                        self.at = end;
-                    }
-                    Found::Damage(m) => {
-                        self.break_at(at, m.what);
-                        behind_from = scanner.offset().saturating_add(8);
-                        break;
-                    }
-                    Found::End => {
-                        behind_from = scanner.offset();
-                        break;
-                    }
-                }
-            }
+            behind_from = self.records(s, frames, visit)?;
             let sealed_elsewhere = header
                 .filter(SegmentHeader::is_sealed)
                 .is_some_and(|h| h.write_offset != s.end || h.entry_count != s.entries);
@@ -279,33 +256,85 @@ impl Walk {
         if self.broken.is_none() && s.is_sealed() {
             return Ok(());
         }
-        let mut budget = bytes.len().saturating_mul(8);
-        while let Some(frame) = find_whole_record(bytes, behind_from, &mut budget) {
-            behind_from = frame.end as usize;
-            let at = Position { segment: number, offset: frame.offset };
-            if let Ok(envelope) = self.own(frame.payload, at) {
+        let mut budget = frames.len().saturating_mul(8);
+        while let Some(place) = frames.find(behind_from, &mut budget)? {
+            behind_from = place.end;
+            let at = Position { segment: number, offset: place.at };
+            let Some(Ok(envelope)) = frames.payload(&place)?.map(|payload| self.own(payload, at)) else {
+                continue;
+            };
+            if self.broken.is_none() {
+                // Beside a writer, which has gone on since the zeros before this record were read, it is the chain's.
+                frames.refresh();
+                if matches!(frames.look(s.end)?, Look::Record(_)) {
+                    behind_from = self.records(s, frames, visit)?;
+                    continue;
+                }
                 self.break_at(self.at, "a record, not zeros");
-                self.mark = self.mark.max(envelope.durable);
-                self.behind += 1;
             }
+            self.mark = self.mark.max(envelope.durable);
+            self.behind += 1;
         }
         Ok(())
     }
 
+    /// Follows the chain through a segment; gives from where on there may be records that are not of it.
+    fn records<F: VfsFile>(
+        &mut self,
+        s: &mut Surveyed,
+        frames: &mut Frames<F>,
+        visit: Visit<'_>,
+    ) -> Result<u64> {
+        loop {
+            let at = Position { segment: s.number, offset: s.end };
+            let place = match frames.look(s.end)? {
+                Look::Record(_) if self.end_before == Some(at) => {
+                    self.break_at(at, "the value that a pointer of this record names");
+                    return Ok(s.end);
+                }
+                Look::Record(place) => place,
+                Look::Damage(what) => {
+                    self.break_at(at, what);
+                    return Ok(s.end.saturating_add(8));
+                }
+                Look::End => return Ok(s.end),
+            };
+            let end = Position { segment: s.number, offset: place.end };
+            let Some(payload) = frames.payload(&place)? else {
+                self.break_at(at, "the checksum of a record");
+                return Ok(s.end.saturating_add(8));
+            };
+            if let Err(what) = self.link(payload, at, end, s.entries + 1, visit)? {
+                self.break_at(at, what);
+                return Ok(place.end);
+            }
+            s.entries += 1;
+            s.end = place.end;
+            self.at = end;
+        }
+    }
+
     /// Steps from the end of one segment to the next.
-    fn enter(&mut self, number: u32, header: Option<SegmentHeader>, bytes: &[u8]) {
+    fn enter<F: VfsFile>(
+        &mut self,
+        number: u32,
+        header: Option<SegmentHeader>,
+        frames: &mut Frames<F>,
+    ) -> Result<()> {
         let first = header.map_or(0, |h| h.first_log_index);
         match self.expected {
             // The header says what the first record's number is: a check on the end of the segment before.
             Some(expected) if first != 0 && first != expected => {
-                return self.break_at(self.at, "records up to the start of the next segment");
+                self.break_at(self.at, "records up to the start of the next segment");
+                return Ok(());
             }
             Some(_) => {}
             None if number > self.good.segment && (first == 0 || self.is_open_start) => {
                 // Nothing was seen so far: what should have come first cannot be known to be there. That this segment
                 // says what its own first record is proves nothing: the header before may be lost with its records.
-                if matches!(Scanner::new(bytes).step(), Found::Record(_)) {
-                    return self.break_at(self.at, "records in the first segment");
+                if matches!(frames.look(HEADER_BYTES as u64)?, Look::Record(_)) {
+                    self.break_at(self.at, "records in the first segment");
+                    return Ok(());
                 }
             }
             None if first != 0 => self.expected = Some(first),
@@ -314,6 +343,7 @@ impl Walk {
         if number > self.at.segment {
             self.at = Position::start_of(number);
         }
+        Ok(())
     }
 }
 
@@ -357,15 +387,18 @@ fn walk<V: Vfs>(
             "the first segment of the log is missing",
         ));
     }
-    let (mut bytes, mut segments, mut cut_bytes) = (Vec::new(), Vec::new(), 0u64);
+    let (mut segments, mut cut_bytes) = (Vec::new(), 0u64);
     let mut last_number = None;
     for found in live {
         if found.file_bytes < HEADER_BYTES as u64 {
             // A segment gets its name when it is whole, and no crash makes it shorter than its header.
             return Err(Error::corrupt(&found.path, found.file_bytes, "a segment header of 64 bytes"));
         }
-        read_segment(fs, &found.path, &mut bytes)?;
-        let header = SegmentHeader::decode(&bytes);
+        if found.file_bytes > SEGMENT_BYTES_MAX {
+            return Err(Error::corrupt(&found.path, SEGMENT_BYTES_MAX, "a segment of at most 4 GiB"));
+        }
+        let mut frames = Frames::open(fs, &found.path)?;
+        let header = SegmentHeader::decode(frames.bytes(0, HEADER_BYTES)?);
         if last_number.is_some_and(|n: u32| n.checked_add(1) != Some(found.number)) {
             walk.break_at(walk.at, "the next segment: its file is missing");
         }
@@ -385,11 +418,10 @@ fn walk<V: Vfs>(
             entries: 0,
             damage: None,
         };
-        walk.segment(&mut s, &bytes, visit)?;
+        walk.segment(&mut s, &mut frames, visit)?;
         // How much lies behind the chain, for the report.
         if !s.is_sealed() || walk.broken.is_some() {
-            let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |i| i as u64 + 1);
-            cut_bytes = cut_bytes.saturating_add(used.saturating_sub(s.end));
+            cut_bytes = cut_bytes.saturating_add(frames.used_from(s.end)? - s.end);
         }
         walk.report.segments += u64::from(s.entries > 0);
         walk.report.bytes += s.end.saturating_sub(HEADER_BYTES as u64);
