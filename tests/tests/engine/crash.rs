@@ -65,7 +65,7 @@ fn the_same_seed_makes_the_same_calls() {
     for seed in 0..8 {
         let (hash, calls) = trace_of(seed);
         assert_eq!((hash, calls), trace_of(seed), "seed {seed}");
-        assert!(calls > 300, "seed {seed}: {calls} calls");
+        assert!(calls > 150, "seed {seed}: {calls} calls");
         assert!(!traces.contains(&hash), "seed {seed} did what another one did");
         traces.push(hash);
     }
