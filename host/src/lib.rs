@@ -14,6 +14,8 @@ mod db;
 mod index;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod repair;
 mod sync;
 mod table_writer;

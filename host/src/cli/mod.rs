@@ -15,6 +15,8 @@ pub mod output;
 pub mod page;
 pub mod progress;
 pub mod records;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod remote;
 pub mod screen;
 pub mod service;
@@ -154,6 +156,8 @@ impl<B: Backend> Session<'_, B> {
             Command::Vlog => self.inspect(dir, B::Store::vlog),
             Command::Regions => self.inspect(dir, B::Store::regions),
             Command::Workload(args) => self.workload(dir, args),
+            #[cfg(feature = "redis")]
+            Command::Redis(args) => self.redis(dir, args),
             Command::Compact(args) => self.compact(dir, args),
             Command::Checkpoint(args) => {
                 let store = self.open(dir, Access::Write)?;

@@ -1,0 +1,391 @@
+//! One request after another: may it run, run it, commit, answer, tell the others.
+//!
+//! ```text
+//! request -> resolve -> may it? -> queue (MULTI) | transaction:
+//!   begin, keys that are due expire, handler, commit        again from `begin` if another writer came between
+//!   -> reply -> events to listeners -> commands that waited for what was written
+//! ```
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::client::{Blocked, Client, ClientRef, Close};
+use super::state::State;
+use crate::redis::commands::{Call, Command, Flags};
+use crate::redis::config::SyncPolicy;
+use crate::redis::fail::{Answer, Fail};
+use crate::redis::resp::reply::{Protocol, Reply, push_integer};
+use crate::redis::store::backend::CommitError;
+use crate::redis::store::effects::{Class, Event};
+use crate::redis::store::keyspace::Keyspace;
+
+/// Keys that expire within one transaction.
+const EXPIRE_AT_ONCE: usize = 64;
+/// Commands that are tried again because other writers came between.
+const TRIES: usize = 100;
+
+/// The keys and what the clients share.
+pub struct Server {
+    /// The keys.
+    pub keys: Keyspace,
+    /// The rest.
+    pub state: State,
+}
+
+/// The time, in Unix milliseconds.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl Server {
+    /// Runs one request of a client and writes its reply.
+    pub fn request(&mut self, client: &ClientRef, args: &[&[u8]]) {
+        if args.is_empty() {
+            return;
+        }
+        let reply = self.admit(client, args).unwrap_or_else(|fail| self.failed(client, &fail));
+        client.borrow_mut().reply(&reply);
+        self.serve_waiting();
+    }
+
+    fn failed(&mut self, client: &ClientRef, fail: &Fail) -> Reply {
+        let line = fail.line().into_owned();
+        self.state.counters.errors += 1;
+        let code = line.split(' ').next().unwrap_or_default();
+        *self.state.counters.by_error.entry(code.to_owned()).or_default() += 1;
+        // A command that could not be queued breaks its transaction.
+        if let Some(queue) = &mut client.borrow_mut().queue
+            && !matches!(fail, Fail::Said(text) if text.starts_with("ERR MULTI") || text.starts_with("ERR WATCH"))
+        {
+            queue.is_broken = true;
+        }
+        Reply::Error(line.into())
+    }
+
+    /// Runs it, or queues it.
+    fn admit(&mut self, client: &ClientRef, args: &[&[u8]]) -> Answer<Reply> {
+        let command = self.state.table.resolve(args)?;
+        let flags = command.flags;
+        {
+            let mut client = client.borrow_mut();
+            client.active = Instant::now();
+            client.last_command = command.name;
+            if client.user.is_none() && !flags.has(Flags::NO_AUTH) {
+                return Err(Fail::of("NOAUTH Authentication required."));
+            }
+            if client.protocol == Protocol::V2 && client.subscriptions() > 0 && !may_run_subscribed(command) {
+                return Err(Fail::text(format!(
+                    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
+                     in this context",
+                    command.name
+                )));
+            }
+            if let Some(queue) = &mut client.queue {
+                if flags.has(Flags::NO_MULTI) && !is_of_multi(command) {
+                    return Err(Fail::of("ERR Command not allowed inside a transaction"));
+                }
+                if !is_of_multi(command) {
+                    queue.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
+                    queue.commands.push(args.iter().map(|arg| arg.to_vec()).collect());
+                    return Ok(Reply::Status("QUEUED".into()));
+                }
+            }
+        }
+        self.run(client, command, args)
+    }
+
+    /// Runs a command in a transaction of its own.
+    ///
+    /// # Errors
+    /// What the command, or the commit, says.
+    pub fn run(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
+        let started = Instant::now();
+        self.feed_monitors(client, command, args);
+        let result = self.transaction(client, command, args);
+        let spent = started.elapsed();
+        self.state.note_run(client, command, args, spent, result.is_err());
+        result
+    }
+
+    fn transaction(
+        &mut self,
+        client: &ClientRef,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Answer<Reply> {
+        self.expire_due()?;
+        for _ in 0..TRIES {
+            let now = now_ms();
+            self.begin(now);
+            let db = client.borrow().db;
+            let mut call = Call {
+                args,
+                command,
+                db,
+                keys: &mut self.keys,
+                state: &mut self.state,
+                client,
+                in_exec: false,
+            };
+            let reply = (command.handler)(&mut call)?;
+            match self.keys.commit() {
+                Ok(seq) => {
+                    self.committed(client, seq);
+                    return Ok(reply);
+                }
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(Fail::of("TRYAGAIN other writers of the database came between again and again"))
+    }
+
+    fn begin(&mut self, now: u64) {
+        self.keys.begin(now);
+        let listened = self.state.config.notify;
+        let effects = self.keys.effects();
+        effects.listened = listened;
+        effects.is_watched = !self.state.waiting.is_empty();
+    }
+
+    /// After a commit: when its reply may leave, and what listeners are told.
+    fn committed(&mut self, client: &ClientRef, seq: u64) {
+        if self.state.config.sync == SyncPolicy::Always {
+            client.borrow_mut().needs_durable = seq;
+        }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let effects = self.keys.effects();
+        self.state.counters.expired += std::mem::take(&mut effects.expired);
+        if effects.events.is_empty() && effects.touched.is_empty() && effects.swapped.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut effects.events);
+        let touched = std::mem::take(&mut effects.touched);
+        let swapped = std::mem::take(&mut effects.swapped);
+        for event in &events {
+            self.state.notify(event);
+        }
+        self.state.waiting.ready.extend(touched);
+        for (a, b) in swapped {
+            for db in [a, b] {
+                let keys = self.state.waiting.keys_of(db);
+                self.state.waiting.ready.extend(keys.into_iter().map(|key| (db, key)));
+            }
+        }
+    }
+
+    /// Takes keys out whose time has come; some, where there are many.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn expire_due(&mut self) -> Answer<()> {
+        let now = now_ms();
+        if self.keys.next_due() > now || !self.state.config.active_expire {
+            return Ok(());
+        }
+        self.begin(now);
+        self.keys.expire_due(EXPIRE_AT_ONCE)?;
+        match self.keys.commit() {
+            Ok(_) => self.tell(),
+            // The next command tries again.
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Runs commands again that wait for keys which were written.
+    pub fn serve_waiting(&mut self) {
+        while let Some((db, key)) = self.state.waiting.ready.pop_front() {
+            for id in self.state.waiting.of(db, &key) {
+                let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
+                let Some(blocked) = client.borrow_mut().blocked.take() else { continue };
+                self.state.waiting.remove(id, &blocked);
+                self.retry(&client, blocked);
+            }
+        }
+    }
+
+    fn retry(&mut self, client: &ClientRef, blocked: Blocked) {
+        let args: Vec<&[u8]> = blocked.args.iter().map(Vec::as_slice).collect();
+        let answer = match self.state.table.resolve(&args) {
+            Ok(command) => self.transaction(client, command, &args),
+            Err(fail) => Err(fail),
+        };
+        let waits_again = client.borrow_mut().blocked.take().is_some();
+        let is_other_type = matches!(&answer, Err(Fail::Said(text)) if text.starts_with("WRONGTYPE"));
+        if waits_again || is_other_type {
+            let id = client.borrow().id;
+            if waits_again {
+                // The handler made it wait as of now.
+                self.state.waiting.remove(id, &blocked);
+            }
+            self.state.waiting.add(id, &blocked);
+            client.borrow_mut().blocked = Some(blocked);
+            return;
+        }
+        let reply = answer.unwrap_or_else(|fail| self.failed(client, &fail));
+        let mut client = client.borrow_mut();
+        client.reply(&reply);
+        client.wake.notify_one();
+    }
+
+    /// A client waited long enough, or is to be answered now with `instead`.
+    pub fn stop_waiting(&mut self, client: &ClientRef, instead: Option<Reply>) {
+        let Some(blocked) = client.borrow_mut().blocked.take() else { return };
+        let id = client.borrow().id;
+        self.state.waiting.remove(id, &blocked);
+        let mut client = client.borrow_mut();
+        client.reply(&instead.unwrap_or(blocked.otherwise));
+        client.wake.notify_one();
+    }
+
+    /// A client is gone.
+    pub fn forget(&mut self, client: &ClientRef) {
+        if let Some(blocked) = client.borrow_mut().blocked.take() {
+            let id = client.borrow().id;
+            self.state.waiting.remove(id, &blocked);
+        }
+        self.state.forget(&client.borrow());
+    }
+
+    fn feed_monitors(&mut self, client: &ClientRef, command: &Command, args: &[&[u8]]) {
+        if self.state.monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) {
+            return;
+        }
+        let line = monitor_line(&client.borrow(), args);
+        for other in self.state.clients.values().filter(|c| c.borrow().is_monitor) {
+            other.borrow_mut().push(&Reply::Status(line.clone().into()));
+        }
+    }
+}
+
+/// Commands that act on the transaction itself.
+fn is_of_multi(command: &Command) -> bool {
+    matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+fn may_run_subscribed(command: &Command) -> bool {
+    matches!(
+        command.name,
+        "subscribe"
+            | "unsubscribe"
+            | "psubscribe"
+            | "punsubscribe"
+            | "ssubscribe"
+            | "sunsubscribe"
+            | "ping"
+            | "quit"
+            | "reset"
+    )
+}
+
+/// `1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`
+fn monitor_line(client: &Client, args: &[&[u8]]) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut line =
+        format!("{}.{:06} [{} {}]", since.as_secs(), since.subsec_micros(), client.db, client.peer);
+    for arg in args {
+        line.push_str(" \"");
+        line.extend(arg.iter().flat_map(|b| std::ascii::escape_default(*b)).map(char::from));
+        line.push('"');
+    }
+    line
+}
+
+impl State {
+    /// Publishes an event on the channels of its key and its name.
+    pub fn notify(&self, event: &Event) {
+        let listened = self.config.notify;
+        let mut number = Vec::new();
+        push_integer(&mut number, i64::from(event.db));
+        if listened.meets(Class::KEYSPACE) {
+            let channel = [b"__keyspace@", &number[..], b"__:", &event.key].concat();
+            self.pubsub.publish(&self.clients, &channel, event.name.as_bytes());
+        }
+        if listened.meets(Class::KEYEVENT) {
+            let channel = [b"__keyevent@", &number[..], b"__:", event.name.as_bytes()].concat();
+            self.pubsub.publish(&self.clients, &channel, &event.key);
+        }
+    }
+
+    fn forget(&mut self, client: &Client) {
+        self.clients.remove(&client.id);
+        if client.is_monitor {
+            self.monitors = self.monitors.saturating_sub(1);
+        }
+        self.pubsub.forget(client);
+    }
+}
+
+impl Call<'_> {
+    /// Lets the client wait until one of `keys` is written; the command runs again then. After `seconds` (0: never) it is
+    /// answered `otherwise`; at once within a transaction.
+    pub fn wait_for(&mut self, keys: &[&[u8]], seconds: f64, otherwise: Reply) -> Reply {
+        let mut client = self.client.borrow_mut();
+        if self.in_exec || client.close.is_some() {
+            return otherwise;
+        }
+        let since = Instant::now();
+        let until = (seconds > 0.0)
+            .then(|| std::time::Duration::try_from_secs_f64(seconds).ok())
+            .flatten()
+            .and_then(|wait| since.checked_add(wait));
+        let blocked = Blocked {
+            args: self.args.iter().map(|arg| arg.to_vec()).collect(),
+            db: self.db,
+            keys: keys.iter().map(|key| key.to_vec()).collect(),
+            until,
+            otherwise,
+            since,
+        };
+        self.state.waiting.add(client.id, &blocked);
+        client.blocked = Some(blocked);
+        Reply::None
+    }
+
+    /// Runs the commands of a queue as one transaction; gives their replies.
+    ///
+    /// # Errors
+    /// What the store met: nothing was written then.
+    pub fn run_queue(&mut self, queue: &[Vec<Vec<u8>>]) -> Answer<Vec<Reply>> {
+        let mut replies = Vec::with_capacity(queue.len());
+        for args in queue {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let command = self.state.table.resolve(&args);
+            let db = self.client.borrow().db;
+            let result = command.and_then(|command| {
+                (command.handler)(&mut Call {
+                    args: &args,
+                    command,
+                    db,
+                    keys: &mut *self.keys,
+                    state: &mut *self.state,
+                    client: self.client,
+                    in_exec: true,
+                })
+            });
+            replies.push(match result {
+                Ok(reply) => reply,
+                Err(fail @ Fail::Store(_)) => return Err(fail),
+                Err(fail) => Reply::Error(fail.line().into_owned().into()),
+            });
+        }
+        Ok(replies)
+    }
+
+    /// Notes an event for those who listen.
+    pub fn event(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        self.keys.event(class, name, self.db, key);
+    }
+}
+
+/// Ends a client for what it sent.
+pub fn protocol_error(client: &ClientRef, what: &str) {
+    let mut client = client.borrow_mut();
+    client.reply(&Reply::Error(format!("ERR Protocol error: {what}").into()));
+    client.end(Close::AfterReplies);
+}
