@@ -21,6 +21,7 @@ pub mod server;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod types;
 
 pub use config::{Config, SyncPolicy};
 pub use server::listen::{Bound, ServeError};
