@@ -9,7 +9,7 @@ use crate::redis::resp::reply::{double, push_integer};
 use crate::redis::server::cursors::{self, Scope};
 use crate::redis::store::keyspace::{Collection, part_of};
 use crate::redis::types::elements::{is_compact, walk};
-use crate::redis::types::zset;
+use crate::redis::types::zset::{self, Members, Which};
 use nokv_core::formats::redis::Kind;
 
 /// Elements that a call looks at if it does not say how many.
@@ -27,6 +27,9 @@ pub fn scan(call: &mut Call<'_>, kind: Kind) -> Answer<Reply> {
     };
     let options = Options::read(&call.args[3..])?;
     let is_whole = is_compact(kind, &of.head);
+    if is_whole && kind == Kind::SortedSet {
+        return Ok(reply(0, whole_by_score(call, &of, &options)?));
+    }
     let scope = Scope::Collection { number: of.head.collection };
     let from = if is_whole { None } else { call.state.cursors.resume(scope, cursor)? };
     let limit = if is_whole { u64::MAX } else { options.count };
@@ -88,6 +91,19 @@ fn piece(
         }
     }
     Ok((found, None))
+}
+
+/// A small sorted set comes in the order of its scores.
+fn whole_by_score(call: &mut Call<'_>, of: &Collection<'_>, options: &Options<'_>) -> Answer<Vec<Reply>> {
+    let mut found = Vec::new();
+    let mut walk = Members::of(call.keys, of, Which::Ranks(0, -1), false, (0, u64::MAX))?;
+    while walk.advance()? {
+        let (member, score) = walk.member()?;
+        if options.pattern.is_none_or(|pattern| glob::matches(pattern, member, false)) {
+            found.extend([Reply::bulk(member), Reply::bulk(double(score))]);
+        }
+    }
+    Ok(found)
 }
 
 fn reply(cursor: u64, found: Vec<Reply>) -> Reply {

@@ -38,7 +38,7 @@ pub enum Aggregate {
 impl Aggregate {
     fn of(self, a: f64, b: f64) -> f64 {
         match self {
-            // Infinities of both signs have no sum.
+            // Infinities of both signs have no sum, and what is no number makes it 0, as in Redis.
             Self::Sum => number(a + b),
             Self::Min => {
                 if b < a {
@@ -75,10 +75,11 @@ impl Source<'_> {
         self.set.as_ref().map_or(0, |set| set.head.count)
     }
 
+    /// The weighted score; not a number where an infinite one is weighted with 0.
     fn score(&self, stored: &Stored) -> Answer<f64> {
         let is_sorted = self.set.as_ref().is_some_and(|set| set.kind == Kind::SortedSet);
         let score = if is_sorted { decode(&stored.value)? } else { 1.0 };
-        Ok(number(score * self.weight))
+        Ok(score * self.weight)
     }
 
     fn look(&self, keys: &mut Keyspace, member: &[u8]) -> Answer<Option<f64>> {
@@ -168,7 +169,7 @@ pub fn combine(
     }
     while let Some(member) = leader.member() {
         let member = member.to_vec();
-        let mut score = leader.take(first, &member)?.unwrap_or_default();
+        let mut score = number(leader.take(first, &member)?.unwrap_or_default());
         let mut is_in = true;
         for (at, other) in others.iter().enumerate() {
             let found = match walks.get_mut(at) {
@@ -208,6 +209,7 @@ fn union(
         let mut score: Option<f64> = None;
         for (walk, source) in walks.iter_mut().zip(sources) {
             if let Some(found) = walk.take(source, &member)? {
+                let found = number(found);
                 score = Some(score.map_or(found, |score| aggregate.of(score, found)));
             }
         }
