@@ -5,10 +5,16 @@
 //! before it changes anything: what an earlier command of a transaction did stays when a later one fails.
 
 pub mod args;
+pub mod collections;
 pub mod connection;
 pub mod keys;
+pub mod scans;
 pub mod strings;
 pub mod transactions;
+pub mod zsets;
+pub mod zsets_combine;
+pub mod zsets_pops;
+pub mod zsets_ranges;
 
 use std::collections::HashMap;
 
@@ -233,8 +239,16 @@ pub fn unknown_subcommand(call: &mut Call<'_>) -> Answer<Reply> {
     )))
 }
 
-const GROUPS: &[&[Command]] =
-    &[connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
+const GROUPS: &[&[Command]] = &[
+    connection::COMMANDS,
+    keys::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+    zsets::COMMANDS,
+    zsets_combine::COMMANDS,
+    zsets_pops::COMMANDS,
+    zsets_ranges::COMMANDS,
+];
 
 /// All commands by name.
 pub struct Table {

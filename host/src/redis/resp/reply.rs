@@ -178,8 +178,15 @@ fn array(out: &mut Vec<u8>, mark: u8, items: &[Reply], protocol: Protocol) {
     items.iter().for_each(|item| item.write(protocol, out));
 }
 
-/// A number as Redis prints it: the shortest text that reads back, without an exponent between 1e-5 and 1e17 or so
-/// (`%.17g` rules), `inf`, `-inf`, `nan`.
+/// A number as Redis 7.2 prints it: the shortest digits that read back, in the plain form or with an exponent.
+///
+/// Whole numbers within 2^52 are plain. For others, with `digits` the number of digits, `last` the power of ten of the
+/// last and `size` the absolute power of the first, it is plain if
+///
+/// ```text
+/// last >= 0   size < digits + 7
+/// last < 0    last > -7, or size < 4
+/// ```
 pub fn double(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
@@ -190,15 +197,22 @@ pub fn double(number: f64) -> String {
     if number == 0.0 {
         return if number.is_sign_negative() { "-0" } else { "0" }.to_owned();
     }
-    // The shortest digits, and the exponent of the first of them.
-    let scientific = format!("{number:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-5..21).contains(&exponent) {
+    if number.trunc() == number && number.abs() <= (1u64 << 52) as f64 {
         return format!("{number}");
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
+    // The shortest digits, and the power of the first of them.
+    let scientific = format!("{number:e}");
+    let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let power: i32 = power.parse().unwrap_or(0);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count() as i32;
+    let last = power + 1 - digits;
+    let size = power.abs();
+    let is_plain = if last >= 0 { size < digits + 7 } else { last > -7 || size < 4 };
+    if is_plain {
+        return format!("{number}");
+    }
+    let sign = if power < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{size}")
 }
 
 #[cfg(test)]
@@ -235,11 +249,33 @@ mod tests {
         for (number, text) in [
             (3.0, "3"),
             (-0.1, "-0.1"),
-            (1e20, "100000000000000000000"),
+            (-0.0, "-0"),
+            (1e15, "1000000000000000"),
+            (4_503_599_627_370_496.0, "4503599627370496"),
+            (1e16, "1e+16"),
+            (1e20, "1e+20"),
             (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (9_007_199_254_740_993.0, "9007199254740992"),
+            (12_345_678_901_234_567_890.0, "12345678901234567000"),
+            (1.234_567_890_123_456_7e23, "123456789012345670000000"),
+            (1.234_567_890_123_456_7e24, "1.2345678901234568e+24"),
+            (0.0001, "0.0001"),
             (1e-5, "0.00001"),
-            (1e-7, "1e-07"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-7"),
+            (1.5e-7, "1.5e-7"),
+            (0.001_234_567_8, "0.0012345678"),
+            (0.000_123_456_78, "1.2345678e-4"),
+            (1234.567_890_12, "1234.56789012"),
+            (12_345.678_901_2, "1.23456789012e+4"),
+            (12_345.678_901, "12345.678901"),
+            (-1_700_000_000.123_456_7, "-1.7000000001234567e+9"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (f64::MAX, "1.7976931348623157e+308"),
             (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
             (0.1 + 0.2, "0.30000000000000004"),
         ] {
             assert_eq!(double(number), text);

@@ -14,9 +14,11 @@ use nokv_core::read::point::Value;
 use nokv_core::{Error, Result};
 
 use super::backend::{Backend, CommitError, Cursor, Table};
+use super::build::Builds;
 use super::changes::Put;
 use super::counts::Counts;
 use super::effects::{Class, Effects};
+use super::ranks::Ranks;
 use super::txn::Txn;
 use crate::redis::fail::{Answer, Fail};
 
@@ -87,6 +89,11 @@ impl Collection<'_> {
         collection_end(self.space, self.head.collection)
     }
 
+    /// The space of its database.
+    pub const fn space(&self) -> u8 {
+        self.space
+    }
+
     /// Notes the length of an element.
     pub fn note_length(&mut self, bytes: usize) {
         self.head.longest = self.head.longest.max(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -115,6 +122,10 @@ pub struct Keyspace {
     counts: Counts,
     /// By space: the time of the first expiry, or a time before it; `u64::MAX` if there is none.
     next_due: [u64; SPACES],
+    /// What was written ahead of a head.
+    builds: Builds,
+    /// Ranks in large collections.
+    ranks: Ranks,
 }
 
 impl Keyspace {
@@ -142,6 +153,8 @@ impl Keyspace {
             next,
             counts,
             next_due: [0; SPACES],
+            builds: Builds::new(),
+            ranks: Ranks::new(),
         };
         keyspace.remove_unfinished()?;
         Ok(keyspace)
@@ -160,6 +173,21 @@ impl Keyspace {
     /// What is to be told.
     pub const fn effects(&mut self) -> &mut Effects {
         &mut self.effects
+    }
+
+    /// Collections that are written ahead.
+    pub(super) const fn builds(&mut self) -> &mut Builds {
+        &mut self.builds
+    }
+
+    /// Ranks in large collections, and the transaction.
+    pub(super) const fn ranks_and_txn(&mut self) -> (&mut Ranks, &mut Txn) {
+        (&mut self.ranks, &mut self.txn)
+    }
+
+    /// The first collection number that was not taken.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.next
     }
 
     /// Exact numbers of keys, and who waits for them.
@@ -182,6 +210,10 @@ impl Keyspace {
         self.now = now;
         self.effects.clear();
         self.spaces_now = self.spaces;
+        self.builds.abandoned();
+        // What cannot be removed now is tried again by the next transaction.
+        let _ = self.builds.sweep(self.txn.backend().as_ref());
+        self.ranks.begin();
         self.txn.begin();
     }
 
@@ -190,13 +222,18 @@ impl Keyspace {
     /// # Errors
     /// [`CommitError`]: nothing was written, and nothing is to be told.
     pub fn commit(&mut self) -> std::result::Result<u64, CommitError> {
+        let ranked = self.ranks.prepare(&mut self.txn);
         match self.txn.commit() {
             Ok(seq) => {
+                self.ranks.committed(&ranked, self.txn.changes(), seq);
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
+                self.builds.committed();
                 Ok(seq)
             }
             Err(error) => {
+                self.builds.abandoned();
+                self.ranks.not_committed(&ranked);
                 self.effects.clear();
                 self.spaces_now = self.spaces;
                 // What was due still is.

@@ -7,9 +7,11 @@
 //! ```
 
 pub mod backend;
+pub mod build;
 pub mod changes;
 pub mod counts;
 pub mod effects;
 pub mod embedded;
 pub mod keyspace;
+pub mod ranks;
 pub mod txn;
