@@ -17,7 +17,7 @@ pub mod config;
 pub mod fail;
 pub mod glob;
 pub mod long_double;
-//DUMP pub mod rdb;
+pub mod rdb;
 pub mod resp;
 pub mod server;
 pub mod store;

@@ -176,7 +176,7 @@ fn give_name(call: &mut Call<'_>, replaces: bool) -> Answer<bool> {
 fn database(arg: &[u8]) -> Answer<u8> {
     let number = integer(arg)?;
     if i32::try_from(number).is_err() {
-        return Err(Fail::of("ERR value is out of range"));
+        return Err(Fail::of("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
     let db = u8::try_from(number).ok().filter(|db| usize::from(*db) < SPACES);
     db.ok_or(Fail::of("ERR DB index is out of range"))

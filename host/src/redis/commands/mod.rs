@@ -9,7 +9,7 @@ pub mod bitfield;
 pub mod bits;
 pub mod connection;
 pub mod databases;
-//DUMP pub mod dump;
+pub mod dump;
 pub mod expiry;
 pub mod keys;
 pub mod lcs;
@@ -268,7 +268,7 @@ const GROUPS: &[&[Command]] = &[
     bits::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,
-    //DUMP dump::COMMANDS,
+    dump::COMMANDS,
     expiry::COMMANDS,
     keys::COMMANDS,
     lcs::COMMANDS,

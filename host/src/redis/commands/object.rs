@@ -167,7 +167,7 @@ fn help(_: &mut Call<'_>) -> Answer<Reply> {
         "    Return the number of references of the value associated with the specified",
         "    <key>.",
         "HELP",
-        "    Print this help.",
+        "    Prints this help.",
     ];
     Ok(Reply::Array(lines.iter().map(|line| Reply::Status((*line).into())).collect()))
 }
