@@ -90,6 +90,19 @@ impl Type {
         }
     }
 
+    /// A number that is to be set. An unsigned type takes a negative one as the large one with its bits; and as in
+    /// Redis, one so far below a signed type that it is more than 63 bits from its largest number counts as above it.
+    fn taken(self, number: i64) -> i128 {
+        let wide = i128::from(number);
+        if !self.is_signed {
+            i128::from(number as u64)
+        } else if self.bits < 64 && self.max() - wide > i128::from(i64::MAX) {
+            wide + (1 << 64)
+        } else {
+            wide
+        }
+    }
+
     fn read(self, bytes: &[u8], at: u64) -> i128 {
         let mut number = 0i128;
         for bit in at..at + u64::from(self.bits) {
@@ -204,8 +217,7 @@ fn bitfield(call: &mut Call<'_>) -> Answer<Reply> {
                 replies.push(number(old));
                 continue;
             }
-            // An unsigned type takes a negative number as the large one with its bits.
-            Action::Set(new) => (if of.is_signed { i128::from(new) } else { i128::from(new as u64) }, true),
+            Action::Set(new) => (of.taken(new), true),
             Action::Add(by) => (old + i128::from(by), false),
         };
         let Some(new) = of.fit(wanted, overflow) else {

@@ -120,29 +120,27 @@ fn sort(call: &mut Call<'_>) -> Answer<Reply> {
         // What is stored must not depend on an order that a set does not have.
         (is_sorted, options.is_alpha, options.by) = (true, true, None);
     }
-    let mut elements = match found {
-        Some(found) => {
-            let collection = call.keys.collection_of(call.db, call.args[1], &found)?;
-            let by_score = kind == Kind::SortedSet;
-            let table = if by_score { Table::Scores } else { Table::Elements };
-            let reverse = by_score && !is_sorted && options.is_descending;
-            let lower = collection.element(b"");
-            let mut cursor = call.keys.txn().scan(table, &lower, Some(&collection.end()), reverse)?;
-            let mut elements = Vec::new();
-            while cursor.advance()? {
-                elements.push(match kind {
-                    Kind::List => cursor.entry()?.value.into_vec(),
-                    Kind::SortedSet => {
-                        let key = cursor.key();
-                        key.get(COLLECTION_PREFIX_BYTES + SCORE_BYTES..).unwrap_or_default().to_vec()
-                    }
-                    _ => part_of(cursor.key()).to_vec(),
-                });
-            }
-            elements
+    let mut elements = Vec::new();
+    if let Some(found) = found {
+        let collection = call.keys.collection_of(call.db, call.args[1], &found)?;
+        let table = if kind == Kind::SortedSet { Table::Scores } else { Table::Elements };
+        let has_order = kind != Kind::Set;
+        let reverse = has_order && !is_sorted && options.is_descending;
+        let lower = collection.element(b"");
+        let mut cursor = call.keys.txn().scan(table, &lower, Some(&collection.end()), reverse)?;
+        let len = usize::try_from(collection.head.count).unwrap_or(usize::MAX);
+        let wanted = if is_sorted { len } else { options.part(len).end };
+        while elements.len() < wanted && cursor.advance()? {
+            elements.push(match kind {
+                Kind::List => cursor.entry()?.value.into_vec(),
+                Kind::SortedSet => {
+                    let key = cursor.key();
+                    key.get(COLLECTION_PREFIX_BYTES + SCORE_BYTES..).unwrap_or_default().to_vec()
+                }
+                _ => part_of(cursor.key()).to_vec(),
+            });
         }
-        None => Vec::new(),
-    };
+    }
     let part = options.part(elements.len());
     if is_sorted {
         elements = in_order(call, elements, &options)?;
