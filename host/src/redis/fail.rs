@@ -43,6 +43,10 @@ impl Fail {
     /// An index that is not there.
     pub const OUT_OF_RANGE: Self = Self::of("ERR index out of range");
 
+    /// A string would be longer than strings may be.
+    pub const STRING_TOO_LONG: Self =
+        Self::of("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+
     /// Too few or too many arguments.
     pub fn arity(command: &str) -> Self {
         Self::text(format!("ERR wrong number of arguments for '{command}' command"))

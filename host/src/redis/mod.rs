@@ -16,6 +16,8 @@ pub mod commands;
 pub mod config;
 pub mod fail;
 pub mod glob;
+pub mod long_double;
+pub mod rdb;
 pub mod resp;
 pub mod server;
 pub mod store;

@@ -1,6 +1,20 @@
 //! Reading arguments.
 
+use nokv_core::Error;
+use nokv_core::formats::redis::NAME_BYTES_MAX;
+
 use super::{Answer, Fail};
+
+/// Longest string: as `proto-max-bulk-len` has it.
+pub const STRING_BYTES_MAX: usize = 512 << 20;
+
+/// May a key, member or field have this name?
+///
+/// # Errors
+/// It is too long.
+pub fn check_name(name: &[u8]) -> Answer<()> {
+    if name.len() > NAME_BYTES_MAX { Err(Error::KeyTooLarge(name.len()).into()) } else { Ok(()) }
+}
 
 /// A whole number, written as Redis takes it: no blanks, no `+`, no leading zeros.
 ///

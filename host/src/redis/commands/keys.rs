@@ -1,9 +1,12 @@
-//! Commands of keys, whatever they hold.
+//! Commands of keys, whatever they hold: are they there, of which type, away with them, under another name.
 
-use super::args::{integer, is};
+use super::args::{check_name, integer, is};
+use super::transfer;
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
 use crate::redis::store::effects::Class;
-use nokv_core::formats::redis::Kind;
+use nokv_core::formats::redis::{Kind, SPACES};
+
+const READ_FAST: Flags = Flags::READ.and(Flags::FAST);
 
 /// The commands.
 pub const COMMANDS: &[Command] = &[
@@ -18,9 +21,20 @@ pub const COMMANDS: &[Command] = &[
         ..Command::NEW
     },
     Command {
+        name: "unlink",
+        arity: -2,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::ALL,
+        handler: del,
+        since: "4.0.0",
+        summary: "Asynchronously deletes one or more keys.",
+        usage: "key [key ...]",
+        ..Command::NEW
+    },
+    Command {
         name: "exists",
         arity: -2,
-        flags: Flags::READ.and(Flags::FAST),
+        flags: READ_FAST,
         keys: Keys::ALL,
         handler: exists,
         summary: "Determines whether one or more keys exist.",
@@ -28,9 +42,21 @@ pub const COMMANDS: &[Command] = &[
         ..Command::NEW
     },
     Command {
+        name: "touch",
+        arity: -2,
+        flags: READ_FAST,
+        keys: Keys::ALL,
+        handler: exists,
+        since: "3.2.1",
+        summary: "Returns the number of existing keys out of those specified after updating the time they were last \
+                  accessed.",
+        usage: "key [key ...]",
+        ..Command::NEW
+    },
+    Command {
         name: "type",
         arity: 2,
-        flags: Flags::READ.and(Flags::FAST),
+        flags: READ_FAST,
         keys: Keys::ONE,
         handler: kind,
         summary: "Determines the type of value stored at a key.",
@@ -38,47 +64,50 @@ pub const COMMANDS: &[Command] = &[
         ..Command::NEW
     },
     Command {
-        name: "ttl",
-        arity: 2,
-        flags: Flags::READ.and(Flags::FAST),
-        keys: Keys::ONE,
-        handler: ttl,
-        summary: "Returns the expiration time in seconds of a key.",
-        usage: "key",
+        name: "rename",
+        arity: 3,
+        flags: Flags::WRITE,
+        keys: Keys::TWO,
+        handler: rename,
+        summary: "Renames a key and overwrites the destination.",
+        usage: "key newkey",
         ..Command::NEW
     },
     Command {
-        name: "pexpireat",
+        name: "renamenx",
+        arity: 3,
+        flags: Flags::WRITE.and(Flags::FAST),
+        keys: Keys::TWO,
+        handler: renamenx,
+        summary: "Renames a key only when the target key name doesn't exist.",
+        usage: "key newkey",
+        ..Command::NEW
+    },
+    Command {
+        name: "copy",
         arity: -3,
+        flags: Flags::WRITE.and(Flags::GROWS),
+        keys: Keys::TWO,
+        handler: copy,
+        since: "6.2.0",
+        summary: "Copies the value of a key to a new key.",
+        usage: "source destination [DB destination-db] [REPLACE]",
+        ..Command::NEW
+    },
+    Command {
+        name: "move",
+        arity: 3,
         flags: Flags::WRITE.and(Flags::FAST),
         keys: Keys::ONE,
-        handler: pexpireat,
-        since: "2.6.0",
-        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
-        usage: "key unix-time-milliseconds [NX | XX | GT | LT]",
-        ..Command::NEW
-    },
-    Command {
-        name: "dbsize",
-        arity: 1,
-        flags: Flags::READ.and(Flags::FAST),
-        handler: dbsize,
-        group: "server",
-        summary: "Returns the number of keys in the database.",
-        ..Command::NEW
-    },
-    Command {
-        name: "flushall",
-        flags: Flags::WRITE,
-        handler: flushall,
-        group: "server",
-        summary: "Removes all keys from all databases.",
-        usage: "[ASYNC | SYNC]",
+        handler: move_key,
+        summary: "Moves a key to another database.",
+        usage: "key db",
         ..Command::NEW
     },
 ];
 
 fn del(call: &mut Call<'_>) -> Answer<Reply> {
+    call.args[1..].iter().try_for_each(|key| check_name(key))?;
     let mut removed = 0;
     for key in &call.args[1..] {
         let slot = call.keys.slot(call.db, key)?;
@@ -114,42 +143,94 @@ fn kind(call: &mut Call<'_>) -> Answer<Reply> {
     Ok(Reply::Status(found.map_or("none", |found| kind_name(found.kind)).into()))
 }
 
-fn ttl(call: &mut Call<'_>) -> Answer<Reply> {
-    let Some(found) = call.read(call.args[1])? else { return Ok(Reply::Int(-2)) };
-    if found.expires_at == 0 {
-        return Ok(Reply::Int(-1));
-    }
-    Ok(Reply::count((found.expires_at - call.keys.now() + 500) / 1000))
+fn rename(call: &mut Call<'_>) -> Answer<Reply> {
+    give_name(call, true)?;
+    Ok(Reply::Ok)
 }
 
-fn pexpireat(call: &mut Call<'_>) -> Answer<Reply> {
-    let at = integer(call.args[2])?;
-    if call.args.len() > 3 && !is(call.args[3], "nx") {
-        return Err(Fail::SYNTAX);
-    }
-    let slot = call.keys.slot(call.db, call.args[1])?;
+fn renamenx(call: &mut Call<'_>) -> Answer<Reply> {
+    give_name(call, false).map(Reply::flag)
+}
+
+fn give_name(call: &mut Call<'_>, replaces: bool) -> Answer<bool> {
+    let (from, to) = (call.args[1], call.args[2]);
+    let slot = call.keys.slot(call.db, from)?;
     if slot.found.is_none() {
-        return Ok(Reply::Int(0));
+        return Err(Fail::NO_SUCH_KEY);
     }
-    if at <= call.keys.now() as i64 {
-        call.keys.remove(&slot)?;
-        call.event(Class::GENERIC, "del", call.args[1]);
-    } else {
-        call.keys.set_expiry(slot, at as u64)?;
-        call.event(Class::GENERIC, "expire", call.args[1]);
+    if from == to {
+        return Ok(replaces);
     }
+    let target = call.keys.slot(call.db, to)?;
+    if target.found.is_some() && !replaces {
+        return Ok(false);
+    }
+    call.keys.remove(&target)?;
+    call.keys.rename(slot, to)?;
+    call.event(Class::GENERIC, "rename_from", from);
+    call.event(Class::GENERIC, "rename_to", to);
+    Ok(true)
+}
+
+/// The number of a database for COPY and MOVE.
+fn database(arg: &[u8]) -> Answer<u8> {
+    let number = integer(arg)?;
+    if i32::try_from(number).is_err() {
+        return Err(Fail::of("ERR value is out of range, value must between -2147483648 and 2147483647"));
+    }
+    let db = u8::try_from(number).ok().filter(|db| usize::from(*db) < SPACES);
+    db.ok_or(Fail::of("ERR DB index is out of range"))
+}
+
+const SAME: Fail = Fail::of("ERR source and destination objects are the same");
+
+fn copy(call: &mut Call<'_>) -> Answer<Reply> {
+    let (from, to) = (call.args[1], call.args[2]);
+    let (mut db, mut replaces) = (call.db, false);
+    let mut rest = &call.args[3..];
+    while let [word, after @ ..] = rest {
+        rest = after;
+        if is(word, "replace") {
+            replaces = true;
+        } else if is(word, "db")
+            && let [number, after @ ..] = rest
+        {
+            db = database(number)?;
+            rest = after;
+        } else {
+            return Err(Fail::SYNTAX);
+        }
+    }
+    if db == call.db && from == to {
+        return Err(SAME);
+    }
+    let slot = call.keys.slot(call.db, from)?;
+    let Some(found) = slot.found else { return Ok(Reply::Int(0)) };
+    let target = call.keys.slot(db, to)?;
+    if target.found.is_some() {
+        if !replaces {
+            return Ok(Reply::Int(0));
+        }
+        call.keys.remove(&target)?;
+    }
+    transfer::copy(call.keys, (call.db, from), found, (db, to))?;
+    call.keys.event(Class::GENERIC, "copy_to", db, to);
     Ok(Reply::Int(1))
 }
 
-fn dbsize(call: &mut Call<'_>) -> Answer<Reply> {
-    let space = call.keys.space(call.db);
-    let pending = call.keys.effects().counts[usize::from(space)];
-    let is_zeroed = call.keys.effects().counts.zeroed[usize::from(space)];
-    let known = if is_zeroed { 0 } else { call.keys.counts().of(space)? as i64 };
-    Ok(Reply::Int(known + pending))
-}
-
-fn flushall(call: &mut Call<'_>) -> Answer<Reply> {
-    call.keys.flush_all();
-    Ok(Reply::Ok)
+fn move_key(call: &mut Call<'_>) -> Answer<Reply> {
+    let (key, db) = (call.args[1], database(call.args[2])?);
+    if db == call.db {
+        return Err(SAME);
+    }
+    let slot = call.keys.slot(call.db, key)?;
+    let Some(found) = slot.found.clone() else { return Ok(Reply::Int(0)) };
+    if call.keys.find(db, key)?.is_some() {
+        return Ok(Reply::Int(0));
+    }
+    transfer::copy(call.keys, (call.db, key), found, (db, key))?;
+    call.keys.remove(&slot)?;
+    call.event(Class::GENERIC, "move_from", key);
+    call.keys.event(Class::GENERIC, "move_to", db, key);
+    Ok(Reply::Int(1))
 }

@@ -5,18 +5,32 @@
 //! before it changes anything: what an earlier command of a transaction did stays when a later one fails.
 
 pub mod args;
+pub mod bitfield;
+pub mod bits;
 pub mod collections;
 pub mod connection;
+pub mod databases;
+pub mod dump;
+pub mod expiry;
 pub mod keys;
+pub mod lcs;
+pub mod numbers;
+pub mod object;
+pub mod scan;
 pub mod scans;
+pub mod sort;
 pub mod strings;
 pub mod transactions;
+pub mod transfer;
 pub mod zsets;
 pub mod zsets_combine;
 pub mod zsets_pops;
 pub mod zsets_ranges;
 
 use std::collections::HashMap;
+
+use nokv_core::formats::redis::Kind;
+use nokv_core::read::point::Value;
 
 use super::fail::{Answer, Fail};
 use super::resp::reply::Reply;
@@ -167,13 +181,29 @@ impl Call<'_> {
     /// What the store met.
     pub fn read(&mut self, key: &[u8]) -> Answer<Option<Found>> {
         let found = self.keys.find(self.db, key)?;
-        if found.is_some() {
+        self.note_read(key, found.is_some());
+        Ok(found)
+    }
+
+    /// The string of a key, for a command that only reads; counts as a hit or a miss.
+    ///
+    /// # Errors
+    /// As [`Call::read`]; [`Fail::WRONG_TYPE`].
+    pub fn read_string(&mut self, key: &[u8]) -> Answer<Option<Value>> {
+        match self.read(key)? {
+            Some(found) if found.kind != Kind::String => Err(Fail::WRONG_TYPE),
+            found => Ok(found.map(|found| found.value)),
+        }
+    }
+
+    /// A command that gives what a key held has looked it up: a hit or a miss.
+    pub fn note_read(&mut self, key: &[u8], is_hit: bool) {
+        if is_hit {
             self.state.counters.hits += 1;
         } else {
             self.state.counters.misses += 1;
             self.event(Class::KEY_MISS, "keymiss", key);
         }
-        Ok(found)
     }
 }
 
@@ -240,8 +270,18 @@ pub fn unknown_subcommand(call: &mut Call<'_>) -> Answer<Reply> {
 }
 
 const GROUPS: &[&[Command]] = &[
+    bitfield::COMMANDS,
+    bits::COMMANDS,
     connection::COMMANDS,
+    databases::COMMANDS,
+    dump::COMMANDS,
+    expiry::COMMANDS,
     keys::COMMANDS,
+    lcs::COMMANDS,
+    numbers::COMMANDS,
+    object::COMMANDS,
+    scan::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
     zsets::COMMANDS,
