@@ -19,6 +19,7 @@ pub mod glob;
 pub mod resp;
 pub mod server;
 pub mod store;
+pub mod types;
 
 pub use config::{Config, SyncPolicy};
 pub use server::listen::{Bound, ServeError};

@@ -5,8 +5,14 @@
 //! before it changes anything: what an earlier command of a transaction did stays when a later one fails.
 
 pub mod args;
+pub mod blocking_lists;
+pub mod collections;
 pub mod connection;
+pub mod hashes;
 pub mod keys;
+pub mod lists;
+pub mod scans;
+pub mod sets;
 pub mod strings;
 pub mod transactions;
 
@@ -233,8 +239,16 @@ pub fn unknown_subcommand(call: &mut Call<'_>) -> Answer<Reply> {
     )))
 }
 
-const GROUPS: &[&[Command]] =
-    &[connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
+const GROUPS: &[&[Command]] = &[
+    connection::COMMANDS,
+    keys::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+    hashes::COMMANDS,
+    sets::COMMANDS,
+    lists::COMMANDS,
+    blocking_lists::COMMANDS,
+];
 
 /// All commands by name.
 pub struct Table {

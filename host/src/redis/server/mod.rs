@@ -8,6 +8,7 @@
 
 pub mod client;
 mod connection;
+pub mod cursors;
 pub mod exec;
 pub mod listen;
 pub mod pubsub;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::client::ClientRef;
+use super::cursors::Cursors;
 use super::pubsub::PubSub;
 use super::waiting::Waiting;
 use crate::redis::commands::{Command, Table};
@@ -21,6 +22,8 @@ pub struct State {
     pub pubsub: PubSub,
     /// Who waits for which key.
     pub waiting: Waiting,
+    /// Positions of SCAN and its like.
+    pub cursors: Cursors,
     /// Counters of `INFO`.
     pub counters: Counters,
     /// When the server started.
@@ -81,6 +84,7 @@ impl State {
             clients: BTreeMap::new(),
             pubsub: PubSub::default(),
             waiting: Waiting::default(),
+            cursors: Cursors::default(),
             counters: Counters::default(),
             started: Instant::now(),
             monitors: 0,
