@@ -253,7 +253,8 @@ impl Server {
 
     /// A client is gone.
     pub fn forget(&mut self, client: &ClientRef) {
-        if let Some(blocked) = client.borrow_mut().blocked.take() {
+        let blocked = client.borrow_mut().blocked.take();
+        if let Some(blocked) = blocked {
             let id = client.borrow().id;
             self.state.waiting.remove(id, &blocked);
         }
