@@ -19,6 +19,8 @@ pub mod glob;
 pub mod resp;
 pub mod server;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod types;
 
 pub use config::{Config, SyncPolicy};

@@ -66,6 +66,12 @@ impl Changes {
         self.bytes = 0;
     }
 
+    /// Takes all single writes out, table by table.
+    pub fn take(&mut self) -> impl Iterator<Item = (Table, Writes)> {
+        self.bytes = 0;
+        self.tables.iter_mut().map(|(table, writes)| (*table, std::mem::take(writes)))
+    }
+
     /// Ranges to delete, before all single writes.
     pub fn ranges(&self) -> &[DeletedRange] {
         &self.ranges

@@ -14,6 +14,7 @@ use nokv_core::read::point::Value;
 use nokv_core::{Error, Result};
 
 use super::backend::{Backend, CommitError, Cursor, Table};
+use super::build::Builds;
 use super::changes::Put;
 use super::counts::Counts;
 use super::effects::{Class, Effects};
@@ -87,6 +88,11 @@ impl Collection<'_> {
         collection_end(self.space, self.head.collection)
     }
 
+    /// The space of its database.
+    pub const fn space(&self) -> u8 {
+        self.space
+    }
+
     /// Notes the length of an element.
     pub fn note_length(&mut self, bytes: usize) {
         self.head.longest = self.head.longest.max(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -115,6 +121,8 @@ pub struct Keyspace {
     counts: Counts,
     /// By space: the time of the first expiry, or a time before it; `u64::MAX` if there is none.
     next_due: [u64; SPACES],
+    /// What was written ahead of a head.
+    builds: Builds,
 }
 
 impl Keyspace {
@@ -142,6 +150,7 @@ impl Keyspace {
             next,
             counts,
             next_due: [0; SPACES],
+            builds: Builds::new(),
         };
         keyspace.remove_unfinished()?;
         Ok(keyspace)
@@ -160,6 +169,16 @@ impl Keyspace {
     /// What is to be told.
     pub const fn effects(&mut self) -> &mut Effects {
         &mut self.effects
+    }
+
+    /// Collections that are written ahead.
+    pub(super) const fn builds(&mut self) -> &mut Builds {
+        &mut self.builds
+    }
+
+    /// The first collection number that was not taken.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.next
     }
 
     /// Exact numbers of keys, and who waits for them.
@@ -182,6 +201,9 @@ impl Keyspace {
         self.now = now;
         self.effects.clear();
         self.spaces_now = self.spaces;
+        self.builds.abandoned();
+        // What cannot be removed now is tried again by the next transaction.
+        let _ = self.builds.sweep(self.txn.backend().as_ref());
         self.txn.begin();
     }
 
@@ -194,9 +216,11 @@ impl Keyspace {
             Ok(seq) => {
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
+                self.builds.committed();
                 Ok(seq)
             }
             Err(error) => {
+                self.builds.abandoned();
                 self.effects.clear();
                 self.spaces_now = self.spaces;
                 // What was due still is.

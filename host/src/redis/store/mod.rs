@@ -7,6 +7,7 @@
 //! ```
 
 pub mod backend;
+pub mod build;
 pub mod changes;
 pub mod counts;
 pub mod effects;

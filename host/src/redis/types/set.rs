@@ -191,16 +191,13 @@ pub fn store(
     (db, key): (u8, &[u8]),
 ) -> Answer<u64> {
     let old = keys.slot(db, key)?;
-    let mut new = keys.new_collection(db, key, Kind::Set);
+    let mut new = keys.build(db, key, Kind::Set);
     combine(keys, how, sets, |keys, member| {
-        note(&mut new, member);
-        new.head.count += 1;
-        new.note_length(member.len());
-        keys.txn().set(Table::Elements, &new.element(member), Vec::new());
+        note(&mut new.collection, member);
+        new.element(keys, member, Vec::new())?;
         Ok(true)
     })?;
     // Not before: it may be one of the sets.
     keys.remove(&old)?;
-    keys.save(&new)?;
-    Ok(new.head.count)
+    Ok(new.finish(keys)?.head.count)
 }
