@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 pub mod fail;
 pub mod glob;
+pub mod long_double;
 pub mod resp;
 pub mod server;
 pub mod store;

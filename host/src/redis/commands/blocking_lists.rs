@@ -122,3 +122,6 @@ fn blmove(call: &mut Call<'_>) -> Answer<Reply> {
 fn brpoplpush(call: &mut Call<'_>) -> Answer<Reply> {
     moved(call, (Side::Right, Side::Left), call.args[3])
 }
+
+#[cfg(test)]
+mod tests;

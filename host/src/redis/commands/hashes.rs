@@ -3,6 +3,7 @@
 use super::args::{integer, is, parse_integer};
 use super::collections::{Picks, opposable, picks, read, takes_pairs};
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
+use crate::redis::long_double::LongDouble;
 use crate::redis::resp::reply::push_integer;
 use crate::redis::store::effects::Class;
 use crate::redis::store::keyspace::part_of;
@@ -211,7 +212,7 @@ pub const COMMANDS: &[Command] = &[
 /// Pairs of fields and values behind the key.
 fn pairs<'c>(call: &Call<'c>) -> Answer<&'c [&'c [u8]]> {
     let pairs = &call.args[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Fail::arity(call.command.name));
     }
     pairs.iter().step_by(2).try_for_each(|field| check_name(field))?;
@@ -360,19 +361,17 @@ fn hincrby(call: &mut Call<'_>) -> Answer<Reply> {
 }
 
 fn hincrbyfloat(call: &mut Call<'_>) -> Answer<Reply> {
-    let by = super::args::float(call.args[3])?;
-    if by.is_infinite() {
+    let by = LongDouble::parse(call.args[3]).ok_or(Fail::NOT_A_FLOAT)?;
+    // Only what is infinite has no sum with 0.
+    if LongDouble::ZERO.plus(&by).is_none() {
         return Err(Fail::of("ERR value is NaN or Infinity"));
     }
     let old = match old_value(call)? {
-        Some(value) => super::args::float(&value).map_err(|_| Fail::of("ERR hash value is not a float"))?,
-        None => 0.0,
+        Some(value) => LongDouble::parse(&value).ok_or(Fail::of("ERR hash value is not a float"))?,
+        None => LongDouble::ZERO,
     };
-    let new = old + by;
-    if !new.is_finite() {
-        return Err(Fail::of("ERR increment would produce NaN or Infinity"));
-    }
-    let text = format!("{new}").into_bytes();
+    let new = old.plus(&by).ok_or(Fail::of("ERR increment would produce NaN or Infinity"))?;
+    let text = new.to_text().into_bytes();
     set_field(call, call.args[2], text.clone(), "hincrbyfloat")?;
     Ok(Reply::Bulk(text))
 }
@@ -414,3 +413,6 @@ fn hrandfield(call: &mut Call<'_>) -> Answer<Reply> {
 fn hscan(call: &mut Call<'_>) -> Answer<Reply> {
     super::scans::scan(call, Kind::Hash)
 }
+
+#[cfg(test)]
+mod tests;

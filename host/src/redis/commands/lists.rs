@@ -525,3 +525,6 @@ fn lmpop(call: &mut Call<'_>) -> Answer<Reply> {
     let (keys, side, count) = several(&call.args[1..])?;
     Ok(pop_first_of(call, keys, side, count)?.unwrap_or(Reply::NilArray))
 }
+
+#[cfg(test)]
+mod tests;

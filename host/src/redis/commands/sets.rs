@@ -425,3 +425,6 @@ fn sintercard(call: &mut Call<'_>) -> Answer<Reply> {
 fn sscan(call: &mut Call<'_>) -> Answer<Reply> {
     super::scans::scan(call, Kind::Set)
 }
+
+#[cfg(test)]
+mod tests;

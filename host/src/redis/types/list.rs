@@ -377,3 +377,6 @@ pub fn insert(
     put(keys, of, at, element);
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;
