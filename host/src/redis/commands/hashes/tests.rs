@@ -76,7 +76,7 @@ fn numbers_in_fields_count() {
         > hincrbyfloat h f 0.2
         0.3
         > hincrbyfloat h f 5e3
-        5000.3
+        5000.29999999999999982
         > hincrbyfloat h t 1
         -ERR hash value is not a float
         > hincrbyfloat h f x
@@ -193,7 +193,7 @@ fn small_hashes_are_scanned_at_once_and_large_ones_by_pieces() {
         // What goes and comes meanwhile does not matter to what stays.
         bench.run(&format!("hdel h f{:03}", 599 - calls));
     }
-    assert_eq!(calls, 7);
+    assert_eq!(calls, 6);
     assert!(seen.iter().take(590).cloned().eq((0..590).map(|i| format!("f{i:03}"))));
     assert_eq!(bench.run("hscan h 77"), "-ERR invalid cursor");
 }
