@@ -337,7 +337,7 @@ fn spop(call: &mut Call<'_>) -> Answer<Reply> {
     // A set that is empty goes with all its elements when it is saved.
     if of.head.count > 0 {
         for (member, _) in &picked {
-            call.keys.txn().delete(Table::Elements, &of.element(member));
+            call.keys.delete_entry(Table::Elements, &of.element(member));
         }
     }
     save_smaller(call, &of, "spop")?;

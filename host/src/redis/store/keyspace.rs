@@ -18,6 +18,7 @@ use super::build::Builds;
 use super::changes::Put;
 use super::counts::Counts;
 use super::effects::{Class, Effects};
+use super::ranks::Ranks;
 use super::txn::Txn;
 use crate::redis::fail::{Answer, Fail};
 
@@ -123,6 +124,8 @@ pub struct Keyspace {
     next_due: [u64; SPACES],
     /// What was written ahead of a head.
     builds: Builds,
+    /// Ranks in large collections.
+    ranks: Ranks,
 }
 
 impl Keyspace {
@@ -151,6 +154,7 @@ impl Keyspace {
             counts,
             next_due: [0; SPACES],
             builds: Builds::new(),
+            ranks: Ranks::new(),
         };
         keyspace.remove_unfinished()?;
         Ok(keyspace)
@@ -174,6 +178,11 @@ impl Keyspace {
     /// Collections that are written ahead.
     pub(super) const fn builds(&mut self) -> &mut Builds {
         &mut self.builds
+    }
+
+    /// Ranks in large collections, and the transaction.
+    pub(super) const fn ranks_and_txn(&mut self) -> (&mut Ranks, &mut Txn) {
+        (&mut self.ranks, &mut self.txn)
     }
 
     /// The first collection number that was not taken.
@@ -204,6 +213,7 @@ impl Keyspace {
         self.builds.abandoned();
         // What cannot be removed now is tried again by the next transaction.
         let _ = self.builds.sweep(self.txn.backend().as_ref());
+        self.ranks.begin();
         self.txn.begin();
     }
 
@@ -212,8 +222,10 @@ impl Keyspace {
     /// # Errors
     /// [`CommitError`]: nothing was written, and nothing is to be told.
     pub fn commit(&mut self) -> std::result::Result<u64, CommitError> {
+        let ranked = self.ranks.prepare(&mut self.txn);
         match self.txn.commit() {
             Ok(seq) => {
+                self.ranks.committed(&ranked, self.txn.changes(), seq);
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
                 self.builds.committed();
@@ -221,6 +233,7 @@ impl Keyspace {
             }
             Err(error) => {
                 self.builds.abandoned();
+                self.ranks.not_committed(&ranked);
                 self.effects.clear();
                 self.spaces_now = self.spaces;
                 // What was due still is.

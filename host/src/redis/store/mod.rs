@@ -13,4 +13,5 @@ pub mod counts;
 pub mod effects;
 pub mod embedded;
 pub mod keyspace;
+pub mod ranks;
 pub mod txn;

@@ -26,7 +26,7 @@ pub fn set(keys: &mut Keyspace, of: &mut Collection<'_>, field: &[u8], value: Ve
     let is_new = keys.txn().get(Table::Elements, &at)?.is_none();
     of.head.count += u64::from(is_new);
     of.note_length(field.len().max(value.len()));
-    keys.txn().set(Table::Elements, &at, value);
+    keys.put_entry(Table::Elements, &at, value, !is_new);
     Ok(is_new)
 }
 
@@ -40,7 +40,7 @@ pub fn remove(keys: &mut Keyspace, of: &mut Collection<'_>, field: &[u8]) -> Ans
     let is_there = keys.txn().get(Table::Elements, &at)?.is_some();
     if is_there {
         of.head.count = of.head.count.saturating_sub(1);
-        keys.txn().delete(Table::Elements, &at);
+        keys.delete_entry(Table::Elements, &at);
     }
     Ok(is_there)
 }

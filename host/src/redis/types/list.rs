@@ -2,7 +2,8 @@
 //!
 //! 1. Positions ascend from the left to the right; `Head::ends` are those of the first and the last element. A new list
 //!    begins at [`START`]; each push goes one [`STRIDE`] further out.
-//! 2. Unless `Head::HAS_GAPS` is set, neighbours are one stride apart, so an index gives the position.
+//! 2. Unless `Head::HAS_GAPS` is set, neighbours are one stride apart, so an index gives the position. Otherwise ranks do:
+//!    see [`crate::redis::store::ranks`].
 //! 3. An insertion takes a number between its neighbours; see [`super::spread`] for where there is none.
 
 use nokv_core::formats::redis::Head;
@@ -102,12 +103,9 @@ pub fn position_of(keys: &mut Keyspace, of: &Collection<'_>, index: u64) -> Answ
     if is_even(of) {
         return index.checked_mul(STRIDE).and_then(|offset| first.checked_add(offset)).ok_or(MISSING);
     }
-    let (side, steps) = if index <= from_end { (Side::Left, index) } else { (Side::Right, from_end) };
-    let mut cursor = walk_from(keys, of, side)?;
-    for _ in 0..=steps {
-        if !cursor.advance()? {
-            return Err(MISSING);
-        }
+    let mut cursor = keys.seek_rank(of, Table::Elements, index, false)?;
+    if !cursor.advance()? {
+        return Err(MISSING);
     }
     position(cursor.key())
 }
@@ -127,7 +125,7 @@ pub fn get(keys: &mut Keyspace, of: &Collection<'_>, index: u64) -> Answer<Value
 /// What the store met.
 pub fn set(keys: &mut Keyspace, of: &mut Collection<'_>, index: u64, element: &[u8]) -> Answer<()> {
     let at = position_of(keys, of, index)?;
-    put(keys, of, at, element);
+    put(keys, of, at, element, true);
     Ok(())
 }
 
@@ -148,9 +146,9 @@ pub fn range(keys: &mut Keyspace, of: &Collection<'_>, (start, stop): (u64, u64)
     Ok(found)
 }
 
-fn put(keys: &mut Keyspace, of: &mut Collection<'_>, position: u64, element: &[u8]) {
+fn put(keys: &mut Keyspace, of: &mut Collection<'_>, position: u64, element: &[u8], stands: bool) {
     of.note_length(element.len());
-    keys.txn().set(Table::Elements, &key(of, position), element.to_vec());
+    keys.put_entry(Table::Elements, &key(of, position), element.to_vec(), stands);
 }
 
 /// Adds an element at an end.
@@ -175,7 +173,7 @@ pub fn push(keys: &mut Keyspace, of: &mut Collection<'_>, side: Side, element: &
         (Some((first, _)), Side::Right) => (first, at),
     });
     of.head.count += 1;
-    put(keys, of, at, element);
+    put(keys, of, at, element, false);
     Ok(())
 }
 
@@ -263,7 +261,7 @@ fn cut_few(keys: &mut Keyspace, of: &mut Collection<'_>, side: Side, n: u64) -> 
         }
     }
     for at in goes {
-        keys.txn().delete(Table::Elements, &key(of, at));
+        keys.delete_entry(Table::Elements, &key(of, at));
     }
     if n >= of.head.count {
         clear(of);
@@ -316,7 +314,7 @@ pub fn remove(
     let Some((mut first, mut last)) = of.head.ends else { return Ok(0) };
     let removed = goes.len() as u64;
     for at in &goes {
-        keys.txn().delete(Table::Elements, &key(of, *at));
+        keys.delete_entry(Table::Elements, &key(of, *at));
     }
     if removed >= of.head.count {
         clear(of);
@@ -374,7 +372,7 @@ pub fn insert(
     let at = if high - low > 1 { low + (high - low) / 2 } else { spread::make_room(keys, of, low)? };
     of.head.count += 1;
     of.head.flags |= Head::HAS_GAPS;
-    put(keys, of, at, element);
+    put(keys, of, at, element, false);
     Ok(true)
 }
 

@@ -32,7 +32,7 @@ pub fn add(keys: &mut Keyspace, of: &mut Collection<'_>, member: &[u8]) -> Answe
     note(of, member);
     of.head.count += 1;
     of.note_length(member.len());
-    keys.txn().set(Table::Elements, &of.element(member), Vec::new());
+    keys.put_entry(Table::Elements, &of.element(member), Vec::new(), false);
     Ok(true)
 }
 
@@ -44,7 +44,7 @@ pub fn remove(keys: &mut Keyspace, of: &mut Collection<'_>, member: &[u8]) -> An
     let is_there = has(keys, of, member)?;
     if is_there {
         of.head.count = of.head.count.saturating_sub(1);
-        keys.txn().delete(Table::Elements, &of.element(member));
+        keys.delete_entry(Table::Elements, &of.element(member));
     }
     Ok(is_there)
 }

@@ -102,13 +102,13 @@ fn spread(
     let all = || left.elements.iter().rev().chain(&right.elements);
     // ORDER: an element's new position may be another's old one.
     for (at, _) in all() {
-        keys.txn().delete(Table::Elements, &of.element(&at.to_be_bytes()));
+        keys.delete_entry(Table::Elements, &of.element(&at.to_be_bytes()));
     }
     let slot = |number: usize| below + (number as u64 + 1) * distance;
     let hole = left.elements.len();
     for (number, (_, value)) in all().enumerate() {
         let number = number + usize::from(number >= hole);
-        keys.txn().set(Table::Elements, &of.element(&slot(number).to_be_bytes()), value.to_vec());
+        keys.put_entry(Table::Elements, &of.element(&slot(number).to_be_bytes()), value.to_vec(), false);
     }
     if let Some((first, last)) = &mut of.head.ends {
         if left.bound.is_none() {

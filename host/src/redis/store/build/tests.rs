@@ -175,7 +175,10 @@ fn any_moment_of_a_crash_leaves_all_or_nothing() {
         let mut keys = small_pieces(&fs);
         let (seen, disk) = (images.clone(), fs.clone());
         fs.set_call_hook(Box::new(move |call, _, _| {
-            let image = if call % 2 == 0 { CrashImage::Random } else { CrashImage::None };
+            if call % 2 != 0 {
+                return;
+            }
+            let image = if call % 4 == 0 { CrashImage::Random } else { CrashImage::None };
             let mut images = seen.lock().expect("no panic");
             images.push(disk.crash_clone(call, CrashMode::Posix, image));
             images.push(disk.kill_clone());
@@ -191,7 +194,7 @@ fn any_moment_of_a_crash_leaves_all_or_nothing() {
         fs.clear_call_hook();
     }
     let images = std::mem::take(&mut *images.lock().expect("no panic"));
-    assert!(images.len() > 8, "{}", images.len());
+    assert!(images.len() > 4, "{}", images.len());
     for fs in images {
         let mut keys = keyspace(&fs);
         let whole = [b"j", b"k"].iter().filter_map(|key| count_of(&mut keys, *key)).collect::<Vec<_>>();
