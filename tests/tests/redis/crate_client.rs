@@ -43,10 +43,10 @@ fn walk(url: &str) -> RedisResult<()> {
     assert_eq!(con.sadd::<_, _, i64>("t", &[1, 2, 3])?, 3);
     assert_eq!(con.smembers::<_, BTreeSet<i64>>("t")?, BTreeSet::from([1, 2, 3]));
     assert_eq!(con.zadd_multiple::<_, _, _, i64>("z", &[(1.5, "a"), (2.0, "b")])?, 2);
-    assert_eq!(con.zrange_withscores::<_, Vec<(String, f64)>>("z", 0, -1)?, [
-        ("a".to_owned(), 1.5),
-        ("b".to_owned(), 2.0)
-    ]);
+    assert_eq!(
+        con.zrange_withscores::<_, Vec<(String, f64)>>("z", 0, -1)?,
+        [("a".to_owned(), 1.5), ("b".to_owned(), 2.0)]
+    );
     assert_eq!(con.zrank::<_, _, Option<i64>>("z", "b")?, Some(1));
     assert_eq!(con.blpop::<_, Option<(String, String)>>("l", 1.0)?, Some(("l".to_owned(), "b".to_owned())));
     assert_eq!(con.blpop::<_, Option<(String, String)>>("none", 0.05)?, None);

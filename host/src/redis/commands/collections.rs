@@ -98,3 +98,6 @@ pub fn timeout(arg: &[u8]) -> Answer<f64> {
     }
     Ok(seconds)
 }
+
+#[cfg(test)]
+mod tests;

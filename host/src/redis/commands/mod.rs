@@ -7,17 +7,21 @@
 pub mod args;
 pub mod bitfield;
 pub mod bits;
+pub mod blocking_lists;
 pub mod collections;
 pub mod connection;
 pub mod databases;
 pub mod dump;
 pub mod expiry;
+pub mod hashes;
 pub mod keys;
 pub mod lcs;
+pub mod lists;
 pub mod numbers;
 pub mod object;
 pub mod scan;
 pub mod scans;
+pub mod sets;
 pub mod sort;
 pub mod strings;
 pub mod transactions;
@@ -272,15 +276,19 @@ pub fn unknown_subcommand(call: &mut Call<'_>) -> Answer<Reply> {
 const GROUPS: &[&[Command]] = &[
     bitfield::COMMANDS,
     bits::COMMANDS,
+    blocking_lists::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,
     dump::COMMANDS,
     expiry::COMMANDS,
+    hashes::COMMANDS,
     keys::COMMANDS,
     lcs::COMMANDS,
+    lists::COMMANDS,
     numbers::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    sets::COMMANDS,
     sort::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,

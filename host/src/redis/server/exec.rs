@@ -9,6 +9,8 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use nokv_core::formats::redis::Kind;
+
 use super::client::{Blocked, Client, ClientRef, Close};
 use super::state::State;
 use crate::redis::commands::{Call, Command, Flags};
@@ -197,36 +199,42 @@ impl Server {
         Ok(())
     }
 
-    /// Runs commands again that wait for keys which were written.
+    /// Runs commands again that wait for keys which were written: those that wait for the type that the key has now,
+    /// first come first served. Who finds nothing again keeps its place in all queues.
     pub fn serve_waiting(&mut self) {
         while let Some((db, key)) = self.state.waiting.ready.pop_front() {
             for id in self.state.waiting.of(db, &key) {
+                self.begin(now_ms());
+                // A key that cannot be read now is met by the command itself, which says so.
+                let kind = match self.keys.find(db, &key) {
+                    Ok(None) => break,
+                    Ok(Some(found)) => Some(found.kind),
+                    Err(_) => None,
+                };
                 let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
                 let Some(blocked) = client.borrow_mut().blocked.take() else { continue };
-                self.state.waiting.remove(id, &blocked);
-                self.retry(&client, blocked);
+                self.retry(&client, blocked, kind);
             }
         }
     }
 
-    fn retry(&mut self, client: &ClientRef, blocked: Blocked) {
+    fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>) {
         let args: Vec<&[u8]> = blocked.args.iter().map(Vec::as_slice).collect();
         let answer = match self.state.table.resolve(&args) {
+            Ok(command) if kind.is_some_and(|kind| waits_for(command) != kind) => {
+                client.borrow_mut().blocked = Some(blocked);
+                return;
+            }
             Ok(command) => self.transaction(client, command, &args),
             Err(fail) => Err(fail),
         };
-        let waits_again = client.borrow_mut().blocked.take().is_some();
-        let is_other_type = matches!(&answer, Err(Fail::Said(text)) if text.starts_with("WRONGTYPE"));
-        if waits_again || is_other_type {
-            let id = client.borrow().id;
-            if waits_again {
-                // The handler made it wait as of now.
-                self.state.waiting.remove(id, &blocked);
-            }
-            self.state.waiting.add(id, &blocked);
+        let id = client.borrow().id;
+        if client.borrow().blocked.is_some() {
+            // It waits on, as from the beginning.
             client.borrow_mut().blocked = Some(blocked);
             return;
         }
+        self.state.waiting.remove(id, &blocked);
         let reply = answer.unwrap_or_else(|fail| self.failed(client, &fail));
         let mut client = client.borrow_mut();
         client.reply(&reply);
@@ -245,7 +253,8 @@ impl Server {
 
     /// A client is gone.
     pub fn forget(&mut self, client: &ClientRef) {
-        if let Some(blocked) = client.borrow_mut().blocked.take() {
+        let blocked = client.borrow_mut().blocked.take();
+        if let Some(blocked) = blocked {
             let id = client.borrow().id;
             self.state.waiting.remove(id, &blocked);
         }
@@ -261,6 +270,11 @@ impl Server {
             other.borrow_mut().push(&Reply::Status(line.clone().into()));
         }
     }
+}
+
+/// The type of the keys that a command waits for.
+fn waits_for(command: &Command) -> Kind {
+    if command.group == "sorted-set" { Kind::SortedSet } else { Kind::List }
 }
 
 /// Commands that act on the transaction itself.

@@ -19,6 +19,9 @@ const COMPACT_MEMBERS_MAX: u64 = 128;
 /// Up to this length of the longest element, but for sets of integers.
 const COMPACT_BYTES_MAX: u32 = 64;
 
+/// An element that is not further than this is walked to.
+const WALK_MAX: u64 = 256;
+
 /// Refuses a member or field that is too long.
 ///
 /// # Errors
@@ -53,20 +56,24 @@ pub fn walk(keys: &mut Keyspace, of: &Collection<'_>, from: &[u8]) -> Result<Box
 pub fn pick(keys: &mut Keyspace, of: &Collection<'_>, ranks: &[u64]) -> Answer<Vec<(Vec<u8>, Value)>> {
     let mut picked: Vec<(Vec<u8>, Value)> = Vec::with_capacity(ranks.len());
     let mut cursor = walk(keys, of, &[])?;
-    // Elements that the cursor has stood on.
-    let mut walked = 0;
+    // The rank of the element that the cursor comes to next.
+    let mut next = 0;
     for rank in ranks {
-        if *rank + 1 == walked
+        if *rank + 1 == next
             && let Some(same) = picked.last().cloned()
         {
             picked.push(same);
             continue;
         }
-        while walked <= *rank {
+        if *rank - next > WALK_MAX {
+            cursor = keys.seek_rank(of, Table::Elements, *rank, false)?;
+            next = *rank;
+        }
+        while next <= *rank {
             if !cursor.advance()? {
                 return Err(Fail::of("ERR storage: a collection has fewer elements than its head says"));
             }
-            walked += 1;
+            next += 1;
         }
         picked.push((part_of(cursor.key()).to_vec(), cursor.entry()?.value));
     }
