@@ -45,7 +45,7 @@ pub use stats::{
     CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
     FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
     LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
-    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisMetrics, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
     RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
     TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
     WalStatsSnapshot, WriteStatsSnapshot,
