@@ -12,14 +12,18 @@
 //!    the same thread, as far as the system lets it, between commands.
 //! 2. What a command writes is one batch of the database. A reply leaves when it is as durable as `appendfsync` says.
 
+pub mod acl;
 pub mod commands;
+pub mod conf_file;
 pub mod config;
 pub mod fail;
 pub mod glob;
 pub mod long_double;
+pub mod notify;
 pub mod rdb;
 pub mod resp;
 pub mod server;
+pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod testing;

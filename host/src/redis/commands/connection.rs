@@ -1,9 +1,11 @@
 //! Commands of the connection: who, which database, is it there.
 
 use super::args::{integer, is};
+use super::clients;
 use super::{Answer, Call, Command, Fail, Flags, Reply};
+use crate::redis::acl::{self, Refusal};
 use crate::redis::resp::reply::Protocol;
-use crate::redis::server::client::Close;
+use crate::redis::server::client::{Close, ReplyMode};
 use nokv_core::formats::redis::SPACES;
 
 /// The version of Redis whose commands and texts these are.
@@ -68,6 +70,16 @@ pub const COMMANDS: &[Command] = &[
         group: "connection",
         summary: "Authenticates the connection.",
         usage: "[username] password",
+        ..Command::NEW
+    },
+    Command {
+        name: "reset",
+        arity: 1,
+        flags: ALWAYS.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        handler: reset,
+        group: "connection",
+        since: "6.2.0",
+        summary: "Resets the connection.",
         ..Command::NEW
     },
 ];
@@ -145,6 +157,11 @@ fn hello(call: &mut Call<'_>) -> Answer<Reply> {
             }
         }
     }
+    if let Some(name) = name
+        && !is_plain(name)
+    {
+        return Err(BAD_NAME);
+    }
     if let Some((user, password)) = credentials {
         log_in(call, user, password)?;
     }
@@ -172,9 +189,27 @@ fn hello(call: &mut Call<'_>) -> Answer<Reply> {
     ]))
 }
 
+/// A client's name has a byte that does not stand in lists.
+pub const BAD_NAME: Fail =
+    Fail::of("ERR Client names cannot contain spaces, newlines or special characters.");
+
+/// Printable, without blanks?
+pub fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
 fn auth(call: &mut Call<'_>) -> Answer<Reply> {
     match call.args {
-        [_, password] => log_in(call, b"default", password)?,
+        [_, password] => {
+            let is_open = call.state.acl.get(acl::DEFAULT).is_some_and(|user| user.takes_any_password);
+            if is_open {
+                return Err(Fail::of(
+                    "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                     your configuration is correct?",
+                ));
+            }
+            log_in(call, acl::DEFAULT.as_bytes(), password)?;
+        }
         [_, user, password] => log_in(call, user, password)?,
         _ => return Err(Fail::SYNTAX),
     }
@@ -182,10 +217,44 @@ fn auth(call: &mut Call<'_>) -> Answer<Reply> {
 }
 
 fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Answer<()> {
-    let wanted = call.state.config.password.as_deref().unwrap_or_default();
-    if user != b"default" || (!wanted.is_empty() && wanted.as_bytes() != password) {
+    let Some(user) = call.state.acl.log_in(user, password) else {
+        call.state.counters.auth_denied += 1;
+        let now = call.keys.now();
+        let refusal = Refusal {
+            id: 0,
+            count: 1,
+            reason: "auth",
+            context: if call.in_exec { "multi" } else { "toplevel" },
+            object: b"AUTH".to_vec(),
+            user: String::from_utf8_lossy(&user[..user.len().min(128)]).into_owned(),
+            client: clients::line(&call.client.borrow()),
+            created_ms: now,
+            updated_ms: now,
+        };
+        call.state.acl.note(refusal);
         return Err(Fail::of("WRONGPASS invalid username-password pair or user is disabled."));
-    }
-    call.client.borrow_mut().user = Some("default".to_owned());
+    };
+    call.client.borrow_mut().user = Some(user);
     Ok(())
+}
+
+fn reset(call: &mut Call<'_>) -> Answer<Reply> {
+    let mut client = call.client.borrow_mut();
+    client.queue = None;
+    client.watched.clear();
+    if std::mem::take(&mut client.is_monitor) {
+        call.state.monitors = call.state.monitors.saturating_sub(1);
+    }
+    call.state.pubsub.forget(&client);
+    client.channels.clear();
+    client.patterns.clear();
+    client.shard_channels.clear();
+    client.db = 0;
+    client.name.clear();
+    client.protocol = Protocol::V2;
+    client.reply_mode = ReplyMode::On;
+    client.no_evict = false;
+    client.no_touch = false;
+    client.user = call.state.acl.at_start();
+    Ok(Reply::Status("RESET".into()))
 }

@@ -4,38 +4,51 @@
 //! [`Call`], works on the keyspace within the transaction that is under way, and gives a reply. It checks everything
 //! before it changes anything: what an earlier command of a transaction did stays when a later one fails.
 
+pub mod acl;
 pub mod args;
 pub mod bitfield;
 pub mod bits;
 pub mod blocking_lists;
+pub mod clients;
 pub mod collections;
+pub mod config;
 pub mod connection;
 pub mod databases;
+pub mod debug;
 pub mod dump;
 pub mod expiry;
 pub mod hashes;
+pub mod info;
+pub mod introspection;
 pub mod keys;
+pub mod latency;
 pub mod lcs;
 pub mod lists;
+pub mod memory;
+pub mod messaging;
 pub mod numbers;
 pub mod object;
 pub mod scan;
 pub mod scans;
+pub mod server;
 pub mod sets;
 pub mod sort;
 pub mod strings;
 pub mod transactions;
 pub mod transfer;
+pub mod usage;
 pub mod zsets;
 pub mod zsets_combine;
 pub mod zsets_pops;
 pub mod zsets_ranges;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use nokv_core::formats::redis::Kind;
 use nokv_core::read::point::Value;
 
+use super::acl::categories::Categories;
 use super::fail::{Answer, Fail};
 use super::resp::reply::Reply;
 use super::server::client::ClientRef;
@@ -260,6 +273,34 @@ impl Command {
     }
 }
 
+/// `HELP` of a command with subcommands: what they are.
+///
+/// # Errors
+/// None.
+pub fn help(call: &mut Call<'_>) -> Answer<Reply> {
+    let Some(parent) = call.state.table.find(call.args[0]) else { return Ok(Reply::Array(Vec::new())) };
+    let name = parent.name.to_ascii_uppercase();
+    let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+    for sub in parent.subcommands.iter().filter(|sub| sub.name != "help") {
+        lines.push(format!("{} {}", sub.name.to_ascii_uppercase(), sub.usage).trim_end().to_owned());
+        lines.push(format!("    {}", sub.summary));
+    }
+    lines.push("HELP".to_owned());
+    lines.push("    Print this help.".to_owned());
+    Ok(Reply::Array(lines.into_iter().map(|line| Reply::Status(line.into())).collect()))
+}
+
+/// The subcommand `HELP`.
+pub const HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    flags: Flags::LOADING.and(Flags::STALE),
+    handler: help,
+    group: "server",
+    summary: "Returns helpful text about the different subcommands.",
+    ..Command::NEW
+};
+
 /// Says that a command does not have this subcommand.
 ///
 /// # Errors
@@ -274,20 +315,30 @@ pub fn unknown_subcommand(call: &mut Call<'_>) -> Answer<Reply> {
 }
 
 const GROUPS: &[&[Command]] = &[
+    acl::COMMANDS,
     bitfield::COMMANDS,
     bits::COMMANDS,
     blocking_lists::COMMANDS,
+    clients::COMMANDS,
+    config::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,
+    debug::COMMANDS,
     dump::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
+    info::COMMANDS,
+    introspection::COMMANDS,
     keys::COMMANDS,
+    latency::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    memory::COMMANDS,
+    messaging::COMMANDS,
     numbers::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    server::COMMANDS,
     sets::COMMANDS,
     sort::COMMANDS,
     strings::COMMANDS,
@@ -298,10 +349,29 @@ const GROUPS: &[&[Command]] = &[
     zsets_ranges::COMMANDS,
 ];
 
+/// What is derived from a command once.
+pub struct Entry {
+    /// The command.
+    pub command: &'static Command,
+    /// Whose subcommand it is.
+    pub parent: Option<&'static Command>,
+    /// `get`, `config|get`.
+    pub full: String,
+    /// Its categories.
+    pub categories: Categories,
+    /// Its place in lists that have one for each command.
+    pub index: usize,
+}
+
 /// All commands by name.
 pub struct Table {
     by_name: HashMap<&'static str, &'static Command>,
+    /// Commands and subcommands; by the address that `by_name` leads to.
+    entries: Vec<Entry>,
+    by_address: HashMap<usize, usize>,
 }
+
+static SHARED: LazyLock<Table> = LazyLock::new(Table::new);
 
 /// The longest name of a command.
 const NAME_BYTES_MAX: usize = 32;
@@ -309,8 +379,42 @@ const NAME_BYTES_MAX: usize = 32;
 impl Table {
     /// The table.
     pub fn new() -> Self {
-        let by_name = GROUPS.iter().flat_map(|group| group.iter()).map(|c| (c.name, c)).collect();
-        Self { by_name }
+        let by_name: HashMap<&str, &'static Command> =
+            GROUPS.iter().flat_map(|group| group.iter()).map(|c| (c.name, c)).collect();
+        let mut all: Vec<&'static Command> = by_name.values().copied().collect();
+        all.sort_by_key(|command| command.name);
+        let mut table = Self { by_name, entries: Vec::new(), by_address: HashMap::new() };
+        for command in all {
+            table.add(command, None);
+            command.subcommands.iter().for_each(|sub| table.add(sub, Some(command)));
+        }
+        table
+    }
+
+    fn add(&mut self, command: &'static Command, parent: Option<&'static Command>) {
+        let full = match parent {
+            Some(parent) => format!("{}|{}", parent.name, command.name),
+            None => command.name.to_owned(),
+        };
+        let index = self.entries.len();
+        let categories = Categories::of(command, parent);
+        self.by_address.insert(std::ptr::from_ref(command) as usize, index);
+        self.entries.push(Entry { command, parent, full, categories, index });
+    }
+
+    /// The table that all share.
+    pub fn shared() -> &'static Self {
+        &SHARED
+    }
+
+    /// What is known of a command that this table gave.
+    pub fn entry(&self, command: &Command) -> Option<&Entry> {
+        self.entries.get(*self.by_address.get(&(std::ptr::from_ref(command) as usize))?)
+    }
+
+    /// All commands and subcommands, by name.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// All of them, by name.

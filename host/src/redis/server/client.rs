@@ -1,12 +1,14 @@
 //! What is known of a client. Its connection and whoever answers it later share it; borrows are brief.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::redis::acl::User;
+use crate::redis::config::OutputLimits;
 use crate::redis::resp::reply::{Protocol, Reply};
 use crate::redis::store::backend::Unchanged;
 
@@ -84,7 +86,7 @@ pub struct Client {
     /// The version of the protocol.
     pub protocol: Protocol,
     /// The user; `None` before AUTH where it is required.
-    pub user: Option<String>,
+    pub user: Option<Rc<User>>,
     /// When it came.
     pub created: Instant,
     /// When it last sent a command.
@@ -123,6 +125,20 @@ pub struct Client {
     pub needs_durable: u64,
     /// Since when it has had more to read than the soft limit allows.
     pub over_soft_limit: Option<Instant>,
+    /// Replies that may wait.
+    pub output: Rc<Cell<OutputLimits>>,
+    /// Bytes that are on their way to the system.
+    pub sending: usize,
+    /// [`Client::bytes`] as the sum of all clients has it.
+    pub counted: usize,
+    /// Since when it is to end.
+    pub closing: Option<Instant>,
+    /// The connection's number in the system, where there is one.
+    pub fd: i64,
+    /// It is encrypted.
+    pub is_tls: bool,
+    /// It waits because of CLIENT PAUSE.
+    pub is_postponed: bool,
 }
 
 /// A key of WATCH.
@@ -136,7 +152,7 @@ pub struct Watched {
 
 impl Client {
     /// A client that just came.
-    pub fn new(id: u64, peer: String, local: String, user: Option<String>) -> Self {
+    pub fn new(id: u64, peer: String, local: String, output: Rc<Cell<OutputLimits>>) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -147,7 +163,7 @@ impl Client {
             lib_version: Vec::new(),
             db: 0,
             protocol: Protocol::V2,
-            user,
+            user: None,
             created: now,
             active: now,
             last_command: "NULL",
@@ -167,6 +183,13 @@ impl Client {
             no_touch: false,
             needs_durable: 0,
             over_soft_limit: None,
+            output,
+            sending: 0,
+            counted: 0,
+            closing: None,
+            fd: -1,
+            is_tls: false,
+            is_postponed: false,
         }
     }
 
@@ -175,10 +198,25 @@ impl Client {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
+    /// Bytes of its buffers.
+    pub fn bytes(&self) -> usize {
+        self.query_bytes + self.queue.as_ref().map_or(0, |queue| queue.bytes) + self.waiting_bytes()
+    }
+
+    /// Bytes that it has to read yet.
+    pub const fn waiting_bytes(&self) -> usize {
+        self.out.len() + self.sending
+    }
+
+    /// Is it one that listens?
+    pub fn is_listener(&self) -> bool {
+        self.is_monitor || self.subscriptions() > 0
+    }
+
     /// Writes a reply where `CLIENT REPLY` allows it.
     pub fn reply(&mut self, reply: &Reply) {
         match self.reply_mode {
-            ReplyMode::On => reply.write(self.protocol, &mut self.out),
+            ReplyMode::On => self.write(reply),
             ReplyMode::Off => {}
             ReplyMode::SkipNext => self.reply_mode = ReplyMode::Skip,
             ReplyMode::Skip => self.reply_mode = ReplyMode::On,
@@ -187,15 +225,72 @@ impl Client {
 
     /// Writes what was not asked for, and wakes its connection.
     pub fn push(&mut self, message: &Reply) {
-        message.write(self.protocol, &mut self.out);
+        self.write(message);
         self.wake.notify_one();
+    }
+
+    fn write(&mut self, reply: &Reply) {
+        if self.close != Some(Close::Now) {
+            reply.write(self.protocol, &mut self.out);
+            self.hold_to_limits();
+        }
+    }
+
+    /// Lets it go if it has more to read than `client-output-buffer-limit` allows.
+    pub fn hold_to_limits(&mut self) {
+        let limits = self.output.get();
+        let limit = if self.is_listener() { limits.pubsub } else { limits.normal };
+        let waiting = self.waiting_bytes();
+        let is_over = limit.hard != 0 && waiting > limit.hard;
+        let is_over_soft = limit.soft != 0 && waiting > limit.soft;
+        if !is_over_soft {
+            self.over_soft_limit = None;
+        } else {
+            let since = self.over_soft_limit.get_or_insert_with(Instant::now);
+            if since.elapsed().as_secs() >= limit.soft_seconds.max(1) {
+                tracing::warn!(client = self.id, waiting, "a client does not read; it is let go");
+                return self.drop_now();
+            }
+        }
+        if is_over {
+            tracing::warn!(client = self.id, waiting, "a client does not read; it is let go");
+            self.drop_now();
+        }
+    }
+
+    /// Ends its connection with what it has not read.
+    pub fn drop_now(&mut self) {
+        self.out = Vec::new();
+        self.end(Close::Now);
     }
 
     /// Ends its connection.
     pub fn end(&mut self, close: Close) {
+        self.closing.get_or_insert_with(Instant::now);
         if self.close != Some(Close::Now) {
             self.close = Some(close);
         }
         self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::config::OutputLimit;
+
+    #[test]
+    fn a_client_goes_one_byte_over_its_limit() {
+        let hard = OutputLimit { hard: 20, ..OutputLimit::default() };
+        let limits = Rc::new(Cell::new(OutputLimits { normal: hard, pubsub: OutputLimit::default() }));
+        let mut client = Client::new(1, String::new(), String::new(), limits);
+        for _ in 0..4 {
+            client.reply(&Reply::Ok);
+        }
+        assert_eq!((client.waiting_bytes(), client.close), (20, None));
+        client.reply(&Reply::Ok);
+        assert_eq!((client.waiting_bytes(), client.close), (0, Some(Close::Now)));
+        client.push(&Reply::Ok);
+        assert_eq!(client.waiting_bytes(), 0);
     }
 }

@@ -13,7 +13,8 @@ use nokv_core::formats::redis::Kind;
 
 use super::client::{Blocked, Client, ClientRef, Close};
 use super::state::State;
-use crate::redis::commands::{Call, Command, Flags};
+use crate::redis::acl::{Denied, Refusal};
+use crate::redis::commands::{Call, Command, Flags, clients};
 use crate::redis::config::SyncPolicy;
 use crate::redis::fail::{Answer, Fail};
 use crate::redis::resp::reply::{Protocol, Reply, push_integer};
@@ -25,6 +26,8 @@ use crate::redis::store::keyspace::Keyspace;
 const EXPIRE_AT_ONCE: usize = 64;
 /// Commands that are tried again because other writers came between.
 const TRIES: usize = 100;
+/// What an argument that is queued takes beside its bytes, about.
+const ARG_OVERHEAD: usize = 32;
 
 /// The keys and what the clients share.
 pub struct Server {
@@ -52,9 +55,7 @@ impl Server {
 
     fn failed(&mut self, client: &ClientRef, fail: &Fail) -> Reply {
         let line = fail.line().into_owned();
-        self.state.counters.errors += 1;
-        let code = line.split(' ').next().unwrap_or_default();
-        *self.state.counters.by_error.entry(code.to_owned()).or_default() += 1;
+        self.state.note_error(&line);
         // A command that could not be queued breaks its transaction.
         if let Some(queue) = &mut client.borrow_mut().queue
             && !matches!(fail, Fail::Said(text) if text.starts_with("ERR MULTI") || text.starts_with("ERR WATCH"))
@@ -64,36 +65,66 @@ impl Server {
         Reply::Error(line.into())
     }
 
+    /// Is this one not served for now, by CLIENT PAUSE?
+    pub fn is_postponed(&self, client: &ClientRef, args: &[&[u8]]) -> bool {
+        let Some(pause) = &self.state.pause else { return false };
+        let Some(command) = args.first().and_then(|name| self.state.table.find(name)) else {
+            return pause.is_for_all;
+        };
+        let writes = |command: &Command| {
+            command.flags.has(Flags::WRITE) || matches!(command.name, "publish" | "spublish")
+        };
+        let queue_writes = || {
+            let client = client.borrow();
+            let queue = client.queue.iter().flat_map(|queue| &queue.commands);
+            let mut commands = queue.filter_map(|args| self.state.table.find(args.first()?));
+            commands.any(writes)
+        };
+        pause.is_for_all || writes(command) || (command.name == "exec" && queue_writes())
+    }
+
     /// Runs it, or queues it.
     fn admit(&mut self, client: &ClientRef, args: &[&[u8]]) -> Answer<Reply> {
         let command = self.state.table.resolve(args)?;
+        if let Err(fail) = self.may_run(client, command, args) {
+            self.state.note_rejected(command);
+            return Err(fail);
+        }
+        if let Some(queue) = &mut client.borrow_mut().queue
+            && !is_of_multi(command)
+        {
+            queue.bytes += args.iter().map(|arg| arg.len() + ARG_OVERHEAD).sum::<usize>();
+            queue.commands.push(args.iter().map(|arg| arg.to_vec()).collect());
+            return Ok(Reply::Status("QUEUED".into()));
+        }
+        self.run(client, command, args)
+    }
+
+    fn may_run(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<()> {
         let flags = command.flags;
         {
             let mut client = client.borrow_mut();
             client.active = Instant::now();
-            client.last_command = command.name;
+            if let Some(entry) = self.state.table.entry(command) {
+                client.last_command = &entry.full;
+            }
             if client.user.is_none() && !flags.has(Flags::NO_AUTH) {
                 return Err(Fail::of("NOAUTH Authentication required."));
             }
-            if client.protocol == Protocol::V2 && client.subscriptions() > 0 && !may_run_subscribed(command) {
-                return Err(Fail::text(format!(
-                    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
-                     in this context",
-                    command.name
-                )));
-            }
-            if let Some(queue) = &mut client.queue {
-                if flags.has(Flags::NO_MULTI) && !is_of_multi(command) {
-                    return Err(Fail::of("ERR Command not allowed inside a transaction"));
-                }
-                if !is_of_multi(command) {
-                    queue.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
-                    queue.commands.push(args.iter().map(|arg| arg.to_vec()).collect());
-                    return Ok(Reply::Status("QUEUED".into()));
-                }
+            if client.queue.is_some() && flags.has(Flags::NO_MULTI) && !is_of_multi(command) {
+                return Err(Fail::of("ERR Command not allowed inside a transaction"));
             }
         }
-        self.run(client, command, args)
+        self.state.check_access(client, command, args, false)?;
+        let client = client.borrow();
+        if client.protocol == Protocol::V2 && client.subscriptions() > 0 && !may_run_subscribed(command) {
+            let full = self.state.table.entry(command).map_or(command.name, |entry| &entry.full);
+            return Err(Fail::text(format!(
+                "ERR Can't execute '{full}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+                 allowed in this context",
+            )));
+        }
+        Ok(())
     }
 
     /// Runs a command in a transaction of its own.
@@ -102,8 +133,15 @@ impl Server {
     /// What the command, or the commit, says.
     pub fn run(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
         let started = Instant::now();
-        self.feed_monitors(client, command, args);
+        // The commands of a transaction come before what ran them.
+        let is_exec = command.name == "exec";
+        if !is_exec {
+            self.state.feed_monitors(client, command, args);
+        }
         let result = self.transaction(client, command, args);
+        if is_exec {
+            self.state.feed_monitors(client, command, args);
+        }
         let spent = started.elapsed();
         self.state.note_run(client, command, args, spent, result.is_err());
         result
@@ -185,7 +223,8 @@ impl Server {
     /// What the store met.
     pub fn expire_due(&mut self) -> Answer<()> {
         let now = now_ms();
-        if self.keys.next_due() > now || !self.state.config.active_expire {
+        let is_paused = self.state.pause.is_some();
+        if self.keys.next_due() > now || !self.state.config.active_expire || is_paused {
             return Ok(());
         }
         self.begin(now);
@@ -241,16 +280,6 @@ impl Server {
         client.wake.notify_one();
     }
 
-    /// A client waited long enough, or is to be answered now with `instead`.
-    pub fn stop_waiting(&mut self, client: &ClientRef, instead: Option<Reply>) {
-        let Some(blocked) = client.borrow_mut().blocked.take() else { return };
-        let id = client.borrow().id;
-        self.state.waiting.remove(id, &blocked);
-        let mut client = client.borrow_mut();
-        client.reply(&instead.unwrap_or(blocked.otherwise));
-        client.wake.notify_one();
-    }
-
     /// A client is gone.
     pub fn forget(&mut self, client: &ClientRef) {
         let blocked = client.borrow_mut().blocked.take();
@@ -259,16 +288,6 @@ impl Server {
             self.state.waiting.remove(id, &blocked);
         }
         self.state.forget(&client.borrow());
-    }
-
-    fn feed_monitors(&mut self, client: &ClientRef, command: &Command, args: &[&[u8]]) {
-        if self.state.monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) {
-            return;
-        }
-        let line = monitor_line(&client.borrow(), args);
-        for other in self.state.clients.values().filter(|c| c.borrow().is_monitor) {
-            other.borrow_mut().push(&Reply::Status(line.clone().into()));
-        }
     }
 }
 
@@ -297,19 +316,6 @@ fn may_run_subscribed(command: &Command) -> bool {
     )
 }
 
-/// `1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`
-fn monitor_line(client: &Client, args: &[&[u8]]) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut line =
-        format!("{}.{:06} [{} {}]", since.as_secs(), since.subsec_micros(), client.db, client.peer);
-    for arg in args {
-        line.push_str(" \"");
-        line.extend(arg.iter().flat_map(|b| std::ascii::escape_default(*b)).map(char::from));
-        line.push('"');
-    }
-    line
-}
-
 impl State {
     /// Publishes an event on the channels of its key and its name.
     pub fn notify(&self, event: &Event) {
@@ -326,8 +332,47 @@ impl State {
         }
     }
 
+    /// May the client's user do this?
+    ///
+    /// # Errors
+    /// What Redis says.
+    pub fn check_access(
+        &mut self,
+        client: &ClientRef,
+        command: &Command,
+        args: &[&[u8]],
+        in_exec: bool,
+    ) -> Answer<()> {
+        let user = client.borrow().user.clone();
+        let (Some(user), Some(entry)) = (user, self.table.entry(command)) else { return Ok(()) };
+        let Err(denied) = user.check(entry, args) else { return Ok(()) };
+        let object = match &denied {
+            Denied::Command => entry.full.clone().into_bytes(),
+            Denied::Key(name) | Denied::Channel(name) => name.clone(),
+        };
+        self.counters.acl_denied[match denied {
+            Denied::Command => 0,
+            Denied::Key(_) => 1,
+            Denied::Channel(_) => 2,
+        }] += 1;
+        let now = now_ms();
+        self.acl.note(Refusal {
+            id: 0,
+            count: 1,
+            reason: denied.reason(),
+            context: if in_exec || client.borrow().queue.is_some() { "multi" } else { "toplevel" },
+            object,
+            user: user.name.clone(),
+            client: clients::line(&client.borrow()),
+            created_ms: now,
+            updated_ms: now,
+        });
+        Err(Fail::text(denied.line(&user, &entry.full)))
+    }
+
     fn forget(&mut self, client: &Client) {
         self.clients.remove(&client.id);
+        self.clients_bytes = self.clients_bytes.saturating_sub(client.counted);
         if client.is_monitor {
             self.monitors = self.monitors.saturating_sub(1);
         }
@@ -372,7 +417,11 @@ impl Call<'_> {
             let command = self.state.table.resolve(&args);
             let db = self.client.borrow().db;
             let result = command.and_then(|command| {
-                (command.handler)(&mut Call {
+                // The user may have changed since it was queued.
+                self.state.check_access(self.client, command, &args, true)?;
+                self.state.feed_monitors(self.client, command, &args);
+                let started = Instant::now();
+                let result = (command.handler)(&mut Call {
                     args: &args,
                     command,
                     db,
@@ -380,12 +429,18 @@ impl Call<'_> {
                     state: &mut *self.state,
                     client: self.client,
                     in_exec: true,
-                })
+                });
+                self.state.note_run(self.client, command, &args, started.elapsed(), result.is_err());
+                result
             });
             replies.push(match result {
                 Ok(reply) => reply,
                 Err(fail @ Fail::Store(_)) => return Err(fail),
-                Err(fail) => Reply::Error(fail.line().into_owned().into()),
+                Err(fail) => {
+                    let line = fail.line().into_owned();
+                    self.state.note_error(&line);
+                    Reply::Error(line.into())
+                }
             });
         }
         Ok(replies)

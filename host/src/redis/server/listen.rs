@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
@@ -16,6 +17,7 @@ use super::connection::{self, Shared};
 use super::exec::{Server, now_ms};
 use super::state::State;
 use super::syncer::Syncer;
+use crate::redis::acl::Acl;
 use crate::redis::config::Config;
 use crate::redis::fail::Fail;
 use crate::redis::store::backend::{Backend, Table};
@@ -26,6 +28,8 @@ use nokv_core::formats::redis::SYSTEM_COUNTS;
 const TICK: Duration = Duration::from_millis(100);
 /// How long accepting pauses after it failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long clients may take to read their last replies when the server ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 pub struct Bound {
@@ -71,10 +75,22 @@ impl Bound {
     /// Listens at the addresses of `config`.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; other machines could come in without a password; a user's rule makes no sense.
     pub fn bind(backend: Arc<dyn Backend>, config: Config) -> io::Result<Self> {
+        let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let acl = Acl::new(&config).map_err(wrong)?;
+        if config.tls.port != 0 || config.tls.cert.is_some() || config.tls.key.is_some() {
+            return Err(wrong("this program was built without TLS".to_owned()));
+        }
         let mut listeners = Vec::new();
         for host in &config.bind {
+            // Every address that the name has must be one of this machine.
+            let is_open = (host.as_str(), config.port).to_socket_addrs()?.any(|at| !at.ip().is_loopback());
+            if is_open && config.is_protected && !acl.is_closed() {
+                return Err(wrong(format!(
+                    "{host} lets other machines in, and there is no password: set requirepass, or say --insecure"
+                )));
+            }
             let listener = std::net::TcpListener::bind((host.as_str(), config.port))?;
             listener.set_nonblocking(true)?;
             listeners.push(listener);
@@ -99,8 +115,12 @@ impl Bound {
     async fn serve(self, stop: oneshot::Receiver<()>) -> Result<(), ServeError> {
         let keys = Keyspace::open(self.backend.clone(), now_ms())?;
         let syncer = Syncer::start(self.backend.clone(), self.config.sync)?;
-        let server = Server { keys, state: State::new(self.config) };
-        let shared = Rc::new(Shared { server: RefCell::new(server), syncer });
+        let mut state = State::new(self.config).map_err(ServeError::Store)?;
+        state.sync = Some(syncer.handle());
+        state.tcp_port = self.listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |at| at.port());
+        self.backend.attach(state.shared.clone());
+        let server = Server { keys, state };
+        let shared = Rc::new(Shared { server: RefCell::new(server), sync: syncer.handle() });
         let mut accepting = Vec::new();
         for listener in self.listeners {
             let listener = TcpListener::from_std(listener)?;
@@ -121,7 +141,10 @@ impl Bound {
         let clients: Vec<_> = shared.server.borrow().state.clients.values().cloned().collect();
         clients.iter().for_each(|client| client.borrow_mut().end(Close::AfterReplies));
         // Replies that are written leave, where their reader takes them.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let until = Instant::now() + GOODBYE;
+        while Instant::now() < until && !shared.server.borrow().state.clients.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         shared.server.borrow_mut().finish(&*self.backend);
         Ok(())
     }
@@ -139,6 +162,12 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
         };
         // Replies are small and awaited.
         let _ = stream.set_nodelay(true);
+        let keepalive = shared.server.borrow().state.config.tcp_keepalive;
+        if keepalive != 0 {
+            let probes = TcpKeepalive::new().with_time(Duration::from_secs(keepalive));
+            // A socket that takes no probes serves all the same.
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
+        }
         let local = stream.local_addr().map_or_else(|_| String::new(), |at| at.to_string());
         let client = {
             let state = &mut shared.server.borrow_mut().state;
@@ -150,13 +179,25 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
             }
             state.counters.connections += 1;
             let id = state.next_client();
-            let user = state.config.password.is_none().then(|| "default".to_owned());
-            let client = Rc::new(RefCell::new(Client::new(id, peer.to_string(), local, user)));
+            let mut client = Client::new(id, peer.to_string(), local, state.output.clone());
+            client.user = state.acl.at_start();
+            client.fd = number_of(&stream);
+            let client = Rc::new(RefCell::new(client));
             state.clients.insert(id, client.clone());
             client
         };
         tokio::task::spawn_local(connection::serve(shared.clone(), client, stream));
     }
+}
+
+#[cfg(unix)]
+fn number_of(stream: &TcpStream) -> i64 {
+    i64::from(std::os::fd::AsRawFd::as_raw_fd(stream))
+}
+
+#[cfg(not(unix))]
+const fn number_of(_: &TcpStream) -> i64 {
+    -1
 }
 
 impl Server {
@@ -166,6 +207,8 @@ impl Server {
             tracing::warn!(error = %fail.line(), "keys do not expire");
         }
         self.serve_waiting();
+        self.state.look_at_clients();
+        self.state.publish_counters();
     }
 
     /// Notes the counts of keys, for the next start.

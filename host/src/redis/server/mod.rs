@@ -9,9 +9,11 @@
 pub mod client;
 mod connection;
 pub mod cursors;
+pub mod diagnosis;
 pub mod exec;
 pub mod listen;
+pub mod monitor;
 pub mod pubsub;
 pub mod state;
-mod syncer;
+pub mod syncer;
 pub mod waiting;

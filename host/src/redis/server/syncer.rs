@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -15,17 +15,61 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How far writes are durable.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Durable {
+pub struct Durable {
     /// Everything up to this seq is.
-    pub(super) seq: u64,
+    pub seq: u64,
+    /// When the last sync ended, in seconds since the Unix epoch; 0: there was none.
+    pub at_unix: u64,
+    /// Syncs.
+    pub syncs: u64,
     /// A sync failed: nothing more will be.
-    pub(super) failure: Option<String>,
+    pub failure: Option<String>,
+}
+
+/// What the thread is told.
+enum Ask {
+    /// Sync now.
+    Now,
+    /// Sync by this policy from now on.
+    Policy(SyncPolicy),
+    /// End.
+    End,
+}
+
+/// Whoever asks for syncs has one.
+#[derive(Clone)]
+pub struct SyncHandle {
+    ask: Sender<Ask>,
+    durable: watch::Receiver<Durable>,
+}
+
+impl SyncHandle {
+    /// Asks for a sync.
+    pub fn now(&self) {
+        // The thread is gone only when the server ends, which syncs.
+        let _ = self.ask.send(Ask::Now);
+    }
+
+    /// Another policy from now on.
+    pub fn follow(&self, policy: SyncPolicy) {
+        // As above.
+        let _ = self.ask.send(Ask::Policy(policy));
+    }
+
+    /// How far writes are durable, as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Durable> {
+        self.durable.clone()
+    }
+
+    /// How far writes are durable.
+    pub fn durable(&self) -> Durable {
+        self.durable.borrow().clone()
+    }
 }
 
 /// The thread.
 pub(super) struct Syncer {
-    ask: Option<Sender<SyncPolicy>>,
-    durable: watch::Receiver<Durable>,
+    handle: SyncHandle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,55 +81,61 @@ impl Syncer {
             let mut synced = 0;
             loop {
                 let wait = if policy == SyncPolicy::EverySecond { EVERY } else { Duration::MAX };
-                match asked.recv_timeout(wait) {
-                    Ok(new) => {
-                        policy = new;
-                        // One sync serves all who asked by now.
-                        while let Ok(new) = asked.try_recv() {
+                // One sync serves all who asked by now.
+                let mut is_asked = policy != SyncPolicy::No;
+                let mut next = asked.recv_timeout(wait);
+                loop {
+                    match next {
+                        Ok(Ask::Now) => is_asked = true,
+                        Ok(Ask::Policy(new)) => {
                             policy = new;
+                            is_asked = true;
                         }
+                        Ok(Ask::End) | Err(RecvTimeoutError::Disconnected) => return,
+                        Err(RecvTimeoutError::Timeout) => break,
                     }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
+                    next = asked.recv_timeout(Duration::ZERO);
                 }
-                let written = backend.seq();
-                if policy == SyncPolicy::No || written == synced {
-                    tell.send_modify(|durable| durable.seq = durable.seq.max(synced));
-                    continue;
-                }
-                match backend.sync() {
-                    Ok(seq) => {
-                        synced = seq;
-                        tell.send_modify(|durable| durable.seq = seq);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a sync failed; the database takes no more writes");
-                        tell.send_modify(|durable| durable.failure = Some(error.to_string()));
-                    }
+                if is_asked {
+                    synced = sync(&*backend, synced, &tell);
                 }
             }
         };
         let thread = std::thread::Builder::new().name("nokv-redis-sync".to_owned()).spawn(run)?;
-        Ok(Self { ask: Some(ask), durable, thread: Some(thread) })
+        Ok(Self { handle: SyncHandle { ask, durable }, thread: Some(thread) })
     }
 
-    /// Asks for a sync, or tells of a new policy.
-    pub(super) fn ask(&self, policy: SyncPolicy) {
-        if let Some(ask) = &self.ask {
-            // The thread ends only after `self`.
-            let _ = ask.send(policy);
+    pub(super) fn handle(&self) -> SyncHandle {
+        self.handle.clone()
+    }
+}
+
+fn sync(backend: &dyn Backend, synced: u64, tell: &watch::Sender<Durable>) -> u64 {
+    let at_unix = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    if backend.seq() == synced {
+        tell.send_modify(|durable| durable.seq = durable.seq.max(synced));
+        return synced;
+    }
+    match backend.sync() {
+        Ok(seq) => {
+            tell.send_modify(|durable| {
+                durable.seq = seq;
+                durable.syncs += 1;
+                durable.at_unix = at_unix();
+            });
+            seq
         }
-    }
-
-    /// How far writes are durable.
-    pub(super) fn durable(&self) -> watch::Receiver<Durable> {
-        self.durable.clone()
+        Err(error) => {
+            tracing::error!(%error, "a sync failed; the database takes no more writes");
+            tell.send_modify(|durable| durable.failure = Some(error.to_string()));
+            synced
+        }
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.ask = None;
+        let _ = self.handle.ask.send(Ask::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -3,10 +3,13 @@
 //!
 //! The embedded database is one ([`super::embedded`]); a cluster will be another.
 
+use std::sync::Arc;
+
 use nokv_core::read::point::Value;
 use nokv_core::{Error, Result};
 
 use super::changes::Changes;
+use crate::db::RedisMetrics;
 
 /// A table of the front: see `nokv_core::formats::redis` for what stands in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +102,23 @@ pub trait Backend: Send + Sync {
 
     /// Why it takes no writes, if it does not.
     fn failure(&self) -> Option<String>;
+
+    /// Shows the front's counters among the store's statistics.
+    fn attach(&self, _metrics: Arc<dyn RedisMetrics>) {}
+
+    /// Bytes of memory and of disk that it takes, as far as it counts them.
+    fn space(&self) -> Space {
+        Space::default()
+    }
+}
+
+/// What a store takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of files.
+    pub disk: Option<u64>,
 }
 
 /// Walks entries in key order.

@@ -3,14 +3,16 @@
 //! Keys of space 0 are the plain keys of the family `default`: what other programs stored there are strings to the
 //! front, and its strings are plain values to them.
 
+use std::sync::Arc;
+
 use nokv_core::formats::batch::Op;
 use nokv_core::formats::{CfId, KeyRef, Kind, Seq, Version, redis};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 
-use super::backend::{Backend, CommitError, Cursor, Stored, Table, Unchanged};
+use super::backend::{Backend, CommitError, Cursor, Space, Stored, Table, Unchanged};
 use super::changes::Changes;
-use crate::db::{Db, Iter, IterOptions, WriteOptions};
+use crate::db::{Db, Iter, IterOptions, RedisMetrics, WriteOptions};
 
 /// A database with the front's families.
 pub struct Embedded<V: Vfs, I: MemIndex> {
@@ -183,6 +185,17 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
 
     fn failure(&self) -> Option<String> {
         self.db.engine().failure().map(|error| error.to_string())
+    }
+
+    fn attach(&self, metrics: Arc<dyn RedisMetrics>) {
+        self.db.info().set_redis_metrics(metrics);
+    }
+
+    fn space(&self) -> Space {
+        let stats = self.db.stats();
+        let engine = &stats.engine;
+        let disk = engine.space.table_bytes + engine.space.value_log_bytes + engine.space.wal_bytes;
+        Space { memory: Some(engine.memory.used_bytes), disk: Some(disk) }
     }
 }
 
