@@ -107,11 +107,13 @@ fn scan(call: &mut Call<'_>) -> Answer<Reply> {
     let wanted = Wanted::parse(&call.args[2..], true)?;
     let scope = Scope::Keys { space: call.keys.space(call.db) };
     let from = call.state.cursors.resume(scope, call.args[1])?.map(after).unwrap_or_default();
-    let mut cursor = call.keys.keys(call.db, &from)?;
+    // What cannot match is not looked at.
+    let prefix = wanted.pattern.map_or(&b""[..], literal);
+    let mut cursor = call.keys.keys(call.db, prefix.max(&from))?;
     let (mut given, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
     let mut last = Vec::new();
     let next = loop {
-        if !cursor.advance()? {
+        if !cursor.advance()? || !cursor.key().starts_with(prefix) {
             break 0;
         }
         if looked_at == wanted.count || bytes > REPLY_BYTES_MAX {
