@@ -238,3 +238,46 @@ fn bitfield(call: &mut Call<'_>) -> Answer<Reply> {
     }
     Ok(Reply::Array(replies))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn fields_overflow_as_they_are_told() {
+        Bench::new().script(
+            r#"
+            > BITFIELD f SET i8 #0 100 SET i8 #1 200 GET u8 #1
+            [:0 :0 :200]
+            > BITFIELD f INCRBY u2 100 1 OVERFLOW SAT INCRBY u2 102 3 INCRBY u2 102 3
+            [:1 :3 :3]
+            > BITFIELD f OVERFLOW FAIL INCRBY u2 102 1 SET u2 102 9
+            [nil nil]
+            > BITFIELD f OVERFLOW SAT SET i8 0 -129 GET i8 0
+            [:100 :-128]
+            > BITFIELD f SET i64 3 -9223372036854775808 INCRBY i64 3 -1
+            [:450359962737049600 :9223372036854775807]
+            > BITFIELD f OVERFLOW SAT SET i31 2 -9223372036854775808 GET i31 2
+            [:536870911 :1073741823]
+            > BITFIELD f SET u63 3 -1 GET u63 3
+            [:9223372036854775807 :9223372036854775807]
+            > BITFIELD f GET u64 0
+            -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+            > BITFIELD f GET u8 -1
+            -ERR bit offset is not an integer or out of range
+            > BITFIELD f OVERFLOW FOO
+            -ERR Invalid OVERFLOW type specified
+            > BITFIELD f SET u8 0
+            -ERR syntax error
+            > BITFIELD_RO f GET u8 0
+            [:159]
+            > BITFIELD_RO f SET u8 0 1
+            -ERR BITFIELD_RO only supports the GET subcommand
+            > BITFIELD none OVERFLOW FAIL SET u2 20 9
+            [nil]
+            > STRLEN none
+            :3
+            "#,
+        );
+    }
+}

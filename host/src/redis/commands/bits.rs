@@ -249,3 +249,86 @@ fn bitop(call: &mut Call<'_>) -> Answer<Reply> {
     }
     Ok(Reply::count(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn bits_are_set_counted_and_found() {
+        Bench::new().script(
+            r#"
+            > SETBIT b 7 1
+            :0
+            > SETBIT b 7 0
+            :1
+            > SETBIT b 4294967296 1
+            -ERR bit offset is not an integer or out of range
+            > SETBIT b 1 2
+            -ERR bit is not an integer or out of range
+            > GETBIT b 100
+            :0
+            > SET m foobar
+            +OK
+            > BITCOUNT m
+            :26
+            > BITCOUNT m 1 1
+            :6
+            > BITCOUNT m 5 30 BIT
+            :17
+            > BITCOUNT m 0
+            -ERR syntax error
+            > BITCOUNT m -30 -10 BIT
+            :10
+            > BITPOS m 1
+            :1
+            > BITPOS m 0 2 3 BIT
+            :3
+            > BITPOS m 2
+            -ERR The bit argument must be 1 or 0.
+            > BITPOS none 0
+            :0
+            > BITPOS none 1
+            :-1
+            > SET f "\x1f\x1f"
+            +OK
+            > BITPOS f 1 1
+            :11
+            > BITPOS f 1 9 15 BIT
+            :11
+            "#,
+        );
+    }
+
+    #[test]
+    fn strings_are_combined_bit_by_bit() {
+        Bench::new().script(
+            r#"
+            > MSET a abcdef b foo
+            +OK
+            > BITOP AND d a b
+            :6
+            > STRLEN d
+            :6
+            > GETRANGE d 0 2
+            `bc
+            > BITOP OR d a b
+            :6
+            > GET d
+            goodef
+            > BITOP NOT d a b
+            -ERR BITOP NOT must be called with a single source key.
+            > BITOP FOO d a
+            -ERR syntax error
+            > BITOP XOR d a a
+            :6
+            > BITCOUNT d
+            :0
+            > BITOP AND d none
+            :0
+            > EXISTS d
+            :0
+            "#,
+        );
+    }
+}

@@ -101,3 +101,48 @@ fn swapdb(call: &mut Call<'_>) -> Answer<Reply> {
     }
     Ok(Reply::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn databases_are_emptied_and_swapped() {
+        Bench::new().script(
+            r#"
+            > SET a 1
+            +OK
+            > SELECT 1
+            +OK
+            > SET b 1
+            +OK
+            > SET c 1
+            +OK
+            > SWAPDB 0 1
+            +OK
+            > DBSIZE
+            :1
+            > SWAPDB a 1
+            -ERR invalid first DB index
+            > SWAPDB 0 b
+            -ERR invalid second DB index
+            > SWAPDB 0 16
+            -ERR DB index is out of range
+            > FLUSHDB FOO
+            -ERR syntax error
+            > FLUSHDB ASYNC
+            +OK
+            > DBSIZE
+            :0
+            > SELECT 0
+            +OK
+            > DBSIZE
+            :2
+            > FLUSHALL SYNC
+            +OK
+            > DBSIZE
+            :0
+            "#,
+        );
+    }
+}

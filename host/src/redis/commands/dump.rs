@@ -170,3 +170,54 @@ fn store(call: &mut Call<'_>, key: &[u8], loaded: Loaded, expires_at: u64) -> An
     };
     filling.finish(keys, expires_at)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn values_are_restored() {
+        Bench::new().script(
+            r#"
+            > RESTORE s 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2"
+            +OK
+            > RESTORE s 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2"
+            -BUSYKEY Target key name already exists.
+            > RESTORE s -1 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" REPLACE
+            -ERR Invalid TTL value, must be >= 0
+            > RESTORE s 1000000 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" REPLACE
+            +OK
+            > TTL s
+            :1000
+            > GET s
+            abc
+            > RESTORE t 99999999999999 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" ABSTTL
+            +OK
+            > PEXPIRETIME t
+            :99999999999999
+            > RESTORE u 1 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" ABSTTL
+            +OK
+            > EXISTS u
+            :0
+            > RESTORE u 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" IDLETIME 1 FREQ 1
+            -ERR syntax error
+            > RESTORE u 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" FREQ 256
+            -ERR Invalid FREQ value, must be >= 0 and <= 255
+            > RESTORE u 0 abc
+            -ERR DUMP payload version or checksum are wrong
+            > RESTORE u 0 "\x00\x03abcd\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+            -ERR DUMP payload version or checksum are wrong
+            > RESTORE m 0 "\x0b\x0e\x02\x00\x00\x00\x03\x00\x00\x00\x03\x00\x05\x00\x09\x00\x0a\x00\xac\x54\x1f\x79\x99\x74\xe2\x6f"
+            +OK
+            > TYPE m
+            +set
+            > COPY m n
+            :1
+            > SORT n
+            [3 5 9]
+            > DUMP none
+            nil
+            "#,
+        );
+    }
+}

@@ -201,3 +201,62 @@ fn expiretime(call: &mut Call<'_>) -> Answer<Reply> {
 fn pexpiretime(call: &mut Call<'_>) -> Answer<Reply> {
     tell(call, |at, _| at)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn times_are_set_under_conditions() {
+        Bench::new().script(
+            r#"
+            > SET k v
+            +OK
+            > EXPIRE k 100 XX
+            :0
+            > EXPIRE k 100 GT
+            :0
+            > EXPIRE k 100 LT
+            :1
+            > EXPIRE k 200 NX
+            :0
+            > EXPIRE k 300 GT
+            :1
+            > EXPIRE k 400 LT
+            :0
+            > TTL k
+            :300
+            > EXPIRE k 50 NX XX
+            -ERR NX and XX, GT or LT options at the same time are not compatible
+            > EXPIRE k 50 GT LT
+            -ERR GT and LT options at the same time are not compatible
+            > EXPIRE k 50 FOO
+            -ERR Unsupported option FOO
+            > EXPIRE k a
+            -ERR value is not an integer or out of range
+            > EXPIRE k 9223372036854775807
+            -ERR invalid expire time in 'expire' command
+            > PEXPIRE k 9223372036854775807
+            -ERR invalid expire time in 'pexpire' command
+            > PEXPIREAT k 9223372036854775807
+            :1
+            > PEXPIRETIME k
+            :9223372036854775807
+            > EXPIREAT k 99999999999
+            :1
+            > EXPIRETIME k
+            :99999999999
+            > PERSIST k
+            :1
+            > PERSIST k
+            :0
+            > PTTL k
+            :-1
+            > EXPIRE k -1
+            :1
+            > PTTL k
+            :-2
+            "#,
+        );
+    }
+}

@@ -234,3 +234,62 @@ fn move_key(call: &mut Call<'_>) -> Answer<Reply> {
     call.keys.event(Class::GENERIC, "move_to", db, key);
     Ok(Reply::Int(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn keys_change_their_names_and_databases() {
+        Bench::new().script(
+            r#"
+            > SET a 1 EX 1000
+            +OK
+            > RENAME a b
+            +OK
+            > TTL b
+            :1000
+            > RENAME none x
+            -ERR no such key
+            > RENAMENX b b
+            :0
+            > SET c 2
+            +OK
+            > RENAMENX b c
+            :0
+            > COPY b c
+            :0
+            > COPY b c REPLACE
+            :1
+            > TTL c
+            :1000
+            > COPY b b
+            -ERR source and destination objects are the same
+            > COPY b x DB 16
+            -ERR DB index is out of range
+            > COPY b x DB 3
+            :1
+            > MOVE b 0
+            -ERR source and destination objects are the same
+            > MOVE b 99999999999
+            -ERR value is out of range, value must between -2147483648 and 2147483647
+            > MOVE b 3
+            :1
+            > MOVE b 3
+            :0
+            > EXISTS b c c
+            :2
+            > SELECT 3
+            +OK
+            > DBSIZE
+            :2
+            > TTL b
+            :1000
+            > UNLINK b x nothing
+            :2
+            > TYPE b
+            +none
+            "#,
+        );
+    }
+}

@@ -150,3 +150,34 @@ impl Table {
         runs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn the_longest_common_subsequence_and_where_it_stands() {
+        Bench::new().script(
+            r#"
+            > MSET a ohmytext b mynewtext
+            +OK
+            > LCS a b
+            mytext
+            > LCS a b LEN
+            :6
+            > LCS a b IDX
+            [matches [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] len :6]
+            > LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN
+            [matches [[[:4 :7] [:5 :8] :4]] len :6]
+            > LCS a b IDX LEN
+            -ERR If you want both the length and indexes, please just use IDX.
+            > LCS a b MINMATCHLEN
+            -ERR syntax error
+            > LCS a none LEN
+            :0
+            > LCS none1 none2 IDX
+            [matches [] len :0]
+            "#,
+        );
+    }
+}

@@ -111,3 +111,52 @@ fn incrbyfloat(call: &mut Call<'_>) -> Answer<Reply> {
     call.event(Class::STRING, "incrbyfloat", key);
     Ok(Reply::Bulk(text.into_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn numbers_stay_within_64_bits() {
+        Bench::new().script(
+            r#"
+            > INCR n
+            :1
+            > INCRBY n 100
+            :101
+            > DECR n
+            :100
+            > DECRBY n 7
+            :93
+            > INCRBY n 9223372036854775807
+            -ERR increment or decrement would overflow
+            > DECRBY n -9223372036854775808
+            -ERR decrement would overflow
+            > INCRBY n a
+            -ERR value is not an integer or out of range
+            > SET n 01
+            +OK
+            > INCR n
+            -ERR value is not an integer or out of range
+            > SET n abc
+            +OK
+            > INCRBYFLOAT n 1
+            -ERR value is not a valid float
+            > DEL n
+            :1
+            > INCRBYFLOAT n 0.1
+            0.1
+            > INCRBYFLOAT n 0.2
+            0.3
+            > INCRBYFLOAT n -0.3
+            0
+            > INCRBYFLOAT n 3.0e3
+            3000
+            > INCRBYFLOAT n inf
+            -ERR increment would produce NaN or Infinity
+            > INCRBYFLOAT n x
+            -ERR value is not a valid float
+            "#,
+        );
+    }
+}

@@ -171,3 +171,38 @@ fn help(_: &mut Call<'_>) -> Answer<Reply> {
     ];
     Ok(Reply::Array(lines.iter().map(|line| Reply::Status((*line).into())).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn strings_have_three_encodings() {
+        Bench::new().script(
+            r#"
+            > SET a 100
+            +OK
+            > OBJECT ENCODING a
+            int
+            > OBJECT REFCOUNT a
+            :2147483647
+            > SET a aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+            +OK
+            > OBJECT ENCODING a
+            embstr
+            > SET a aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+            +OK
+            > OBJECT ENCODING a
+            raw
+            > OBJECT FREQ a
+            -ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
+            > OBJECT IDLETIME a
+            :0
+            > OBJECT ENCODING none
+            nil
+            > OBJECT FOO
+            -ERR unknown subcommand 'FOO'. Try OBJECT HELP.
+            "#,
+        );
+    }
+}

@@ -107,11 +107,13 @@ fn scan(call: &mut Call<'_>) -> Answer<Reply> {
     let wanted = Wanted::parse(&call.args[2..], true)?;
     let scope = Scope::Keys { space: call.keys.space(call.db) };
     let from = call.state.cursors.resume(scope, call.args[1])?.map(after).unwrap_or_default();
-    let mut cursor = call.keys.keys(call.db, &from)?;
+    // What cannot match is not looked at.
+    let prefix = wanted.pattern.map_or(&b""[..], literal);
+    let mut cursor = call.keys.keys(call.db, prefix.max(&from))?;
     let (mut given, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
     let mut last = Vec::new();
     let next = loop {
-        if !cursor.advance()? {
+        if !cursor.advance()? || !cursor.key().starts_with(prefix) {
             break 0;
         }
         if looked_at == wanted.count || bytes > REPLY_BYTES_MAX {
@@ -160,33 +162,28 @@ fn random(limit: u64) -> u64 {
 }
 
 /// Keys that are stepped over one by one to reach a random one.
-const STEPS_MAX: u64 = 128;
+const STEPS_MAX: u64 = 1024;
 
 /// With few keys each is as likely as any other. Among many, a random place between the first and the last key is looked
 /// for, so a key behind a large gap is more likely.
 fn randomkey(call: &mut Call<'_>) -> Answer<Reply> {
-    let size = databases::size(call, false)?;
-    let steps = match size {
-        // Keys that expired may be counted still.
-        Some(size) if size <= STEPS_MAX => random(size.max(1)),
-        _ => STEPS_MAX,
+    let (from, steps) = match databases::size(call, false)? {
+        Some(0) => return Ok(Reply::Nil),
+        Some(size) if size <= STEPS_MAX => (Vec::new(), random(size)),
+        _ => (random_place(call)?, random(STEPS_MAX)),
     };
-    let is_small = size.is_some_and(|size| size <= STEPS_MAX);
-    let from = if is_small { Vec::new() } else { random_place(call)? };
-    let steps = if is_small { steps } else { random(STEPS_MAX) };
-    let mut key = None;
     let mut cursor = call.keys.keys(call.db, &from)?;
-    for _ in 0..=steps {
+    for _ in 0..steps {
         if !cursor.advance()? {
             break;
         }
-        key = Some(cursor.key().to_vec());
     }
-    if key.is_none() {
-        cursor = call.keys.keys(call.db, b"")?;
-        key = cursor.advance()?.then(|| cursor.key().to_vec());
+    if cursor.advance()? {
+        return Ok(Reply::bulk(cursor.key()));
     }
-    Ok(Reply::bulk_or_nil(key))
+    // Behind the last key is the first one.
+    cursor = call.keys.keys(call.db, b"")?;
+    Ok(if cursor.advance()? { Reply::bulk(cursor.key()) } else { Reply::Nil })
 }
 
 fn random_place(call: &mut Call<'_>) -> Answer<Vec<u8>> {
@@ -211,4 +208,80 @@ fn random_place(call: &mut Call<'_>) -> Answer<Vec<u8>> {
             .map(|_| b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[random(62) as usize]),
     );
     Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn options_of_scan() {
+        Bench::new().script(
+            r#"
+            > SCAN 0
+            [0 []]
+            > RANDOMKEY
+            nil
+            > SET key:1 x
+            +OK
+            > SCAN 0 COUNT 0
+            -ERR syntax error
+            > SCAN 0 COUNT a
+            -ERR value is not an integer or out of range
+            > SCAN 0 FOO
+            -ERR syntax error
+            > SCAN x
+            -ERR invalid cursor
+            > SCAN 0 MATCH key:* TYPE string
+            [0 [key:1]]
+            > SCAN 0 TYPE list
+            [0 []]
+            > KEYS k*
+            [key:1]
+            > KEYS key:[2]
+            []
+            > RANDOMKEY
+            key:1
+            "#,
+        );
+    }
+
+    #[test]
+    fn what_stays_is_given_once_whatever_is_written_meanwhile() {
+        let mut bench = Bench::new();
+        (0..50).for_each(|i| drop(bench.run(&format!("SET stays:{i} x"))));
+        let (mut cursor, mut given, mut step) = ("0".to_owned(), Vec::new(), 0);
+        loop {
+            let reply = bench.run(&format!("SCAN {cursor} COUNT 7"));
+            assert_eq!(bench.run(&format!("SCAN {cursor} COUNT 7")), reply);
+            let reply = reply.replace(['[', ']'], "");
+            let mut words = reply.split_whitespace().map(str::to_owned);
+            cursor = words.next().expect("a cursor");
+            given.extend(words.filter(|key| key.starts_with("stays:")));
+            if cursor == "0" {
+                break;
+            }
+            for i in 0..5 {
+                bench.run(&format!("SET s{step} x"));
+                bench.run(&format!("SET t{i}:{step} x"));
+                bench.run(&format!("DEL s{}", step - 3));
+            }
+            step += 1;
+        }
+        let mut wanted: Vec<String> = (0..50).map(|i| format!("stays:{i}")).collect();
+        wanted.sort();
+        assert_eq!(given, wanted);
+    }
+
+    #[test]
+    fn a_cursor_goes_with_its_database() {
+        let mut bench = Bench::new();
+        (0..20).for_each(|i| drop(bench.run(&format!("SET k{i} x"))));
+        let reply = bench.run("SCAN 0");
+        let cursor = reply.trim_start_matches('[').split(' ').next().expect("a cursor").to_owned();
+        bench.run("SWAPDB 0 1");
+        assert_eq!(bench.run(&format!("SCAN {cursor}")), "-ERR invalid cursor");
+        bench.run("SELECT 1");
+        assert!(bench.run(&format!("SCAN {cursor}")).starts_with("[0 ["));
+    }
 }

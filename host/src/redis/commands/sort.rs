@@ -250,3 +250,62 @@ fn look_up(call: &mut Call<'_>, pattern: &[u8], element: &[u8]) -> Answer<Option
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn elements_come_in_the_order_asked_for() {
+        Bench::new().script(
+            r#"
+            > RESTORE l 0 "\x12\x01\x02\x14\x14\x00\x00\x00\x06\x00\x03\x01\x01\x01\x02\x01\x0a\x01\xdf\xfb\x02\x03\x01\xff\x0a\x00\x72\xea\xcd\xb5\x44\x67\x02\x9e"
+            +OK
+            > RESTORE w 0 "\x12\x01\x02\x0f\x0f\x00\x00\x00\x03\x00\x81\x62\x02\x81\x61\x02\x01\x01\xff\x0a\x00\xc9\x73\xb8\x0b\x2f\x18\x54\x5e"
+            +OK
+            > RESTORE z 0 "\x11\x1a\x1a\x00\x00\x00\x06\x00\x81\x62\x02\xdf\xfe\x02\x81\x61\x02\x83\x31\x2e\x35\x04\x81\x63\x02\x64\x01\xff\x0a\x00\x71\x8b\xe7\x3e\x2c\x2a\xab\x28"
+            +OK
+            > RESTORE h_1 0 "\x10\x11\x11\x00\x00\x00\x04\x00\x81\x66\x02\x01\x01\x81\x67\x02\x02\x01\xff\x0a\x00\xdc\xe0\x88\xc5\x78\xac\x6c\x2b"
+            +OK
+            > MSET w_3 1 w_1 3 w_2 2
+            +OK
+            > SORT l
+            [-5 1 2 3 3 10]
+            > SORT l DESC LIMIT 1 2
+            [3 3]
+            > SORT l ALPHA
+            [-5 1 10 2 3 3]
+            > SORT l BY w_*
+            [-5 10 3 3 2 1]
+            > SORT l BY h_*->f DESC
+            [1 3 3 2 10 -5]
+            > SORT l BY nosort DESC
+            [3 -5 10 2 1 3]
+            > SORT l BY nosort LIMIT 1 3 GET # GET w_* GET h_*->g GET none
+            [1 3 2 nil 2 2 nil nil 10 nil nil nil]
+            > SORT w
+            -ERR One or more scores can't be converted into double
+            > SORT w ALPHA
+            [1 a b]
+            > SORT z BY nosort DESC
+            [c a b]
+            > SORT z ALPHA LIMIT 1 -1
+            [b c]
+            > SORT h_1
+            -WRONGTYPE Operation against a key holding the wrong kind of value
+            > SORT l LIMIT 1
+            -ERR syntax error
+            > SORT_RO l STORE x
+            -ERR syntax error
+            > SORT l LIMIT 0 3 STORE d
+            :3
+            > SORT d BY nosort
+            [-5 1 2]
+            > SORT none STORE d
+            :0
+            > EXISTS d
+            :0
+            "#,
+        );
+    }
+}

@@ -458,3 +458,6 @@ fn setrange(call: &mut Call<'_>) -> Answer<Reply> {
     call.event(Class::STRING, "setrange", key);
     Ok(Reply::count(len))
 }
+
+#[cfg(test)]
+mod tests;
