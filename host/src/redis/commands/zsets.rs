@@ -359,3 +359,6 @@ fn rank(call: &mut Call<'_>, reverse: bool) -> Answer<Reply> {
 fn zscan(call: &mut Call<'_>) -> Answer<Reply> {
     super::scans::scan(call, Kind::SortedSet)
 }
+
+#[cfg(test)]
+mod tests;
