@@ -28,9 +28,9 @@ pub mod stats {
         CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
         FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
         LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
-        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisMetrics, RedisSnapshot, RegionMetrics,
-        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
-        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisMetrics, RedisSnapshot,
+        RegionMetrics, RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot,
+        StallSnapshot, StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
         ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
     };
 }

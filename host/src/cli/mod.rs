@@ -77,7 +77,16 @@ pub fn run(
             return Exit::Done;
         }
     };
-    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw, config: None, #[cfg(feature = "redis")] redis_config: None };
+    let mut session = Session {
+        backend,
+        out: &mut *out,
+        err: &mut *err,
+        json: cli.json,
+        draw,
+        config: None,
+        #[cfg(feature = "redis")]
+        redis_config: None,
+    };
     let result = session.run(&cli);
     // What was printed before a failure is part of the answer: `wal dump` shows the records before the damage.
     let flushed = out.flush().map_err(|e| Failure::output(&e));

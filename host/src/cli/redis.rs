@@ -76,7 +76,11 @@ pub(super) fn load(path: &Path) -> Result<Config> {
     conf_file::load(path, &mut config).map_err(|error| {
         let name = path.display();
         let place = if error.line == 0 { name.to_string() } else { format!("{name} line {}", error.line) };
-        Failure::new(error.what, place, "docs/redis.md lists the settings; a file of database options ends in .toml")
+        Failure::new(
+            error.what,
+            place,
+            "docs/redis.md lists the settings; a file of database options ends in .toml",
+        )
     })?;
     Ok(config)
 }
@@ -108,9 +112,13 @@ impl RedisArgs {
 /// What to do when the server cannot listen.
 fn listen_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "another program has the port: choose another one with --addr HOST:PORT",
+        std::io::ErrorKind::AddrInUse => {
+            "another program has the port: choose another one with --addr HOST:PORT"
+        }
         std::io::ErrorKind::InvalidInput => "docs/redis.md has the settings",
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights: choose another one with --addr",
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need rights: choose another one with --addr"
+        }
         _ => "use HOST:PORT of this machine, such as 127.0.0.1:6380",
     }
 }

@@ -17,8 +17,7 @@ const CLASSES: [(char, Class); 11] = [
     ('n', Class::NEW),
 ];
 /// Those that no `A` stands for.
-const OTHERS: [(char, Class); 3] =
-    [('K', Class::KEYSPACE), ('E', Class::KEYEVENT), ('m', Class::KEY_MISS)];
+const OTHERS: [(char, Class); 3] = [('K', Class::KEYSPACE), ('E', Class::KEYEVENT), ('m', Class::KEY_MISS)];
 
 /// `A`: all but key misses and new keys.
 const ALL: u32 = Class::GENERIC.0

@@ -73,25 +73,38 @@ const fn live(
 
 /// All settings, by name.
 pub const SETTINGS: &[Setting] = &[
-    live("appendfsync", "When writes are synced: `always`, `everysec`, `no`", |c| sync_name(c.sync).into(), |c, v| {
-        c.sync = one_of(v, &[
-            ("everysec", SyncPolicy::EverySecond),
-            ("always", SyncPolicy::Always),
-            ("no", SyncPolicy::No),
-        ])?;
-        Ok(())
-    }),
+    live(
+        "appendfsync",
+        "When writes are synced: `always`, `everysec`, `no`",
+        |c| sync_name(c.sync).into(),
+        |c, v| {
+            c.sync = one_of(
+                v,
+                &[
+                    ("everysec", SyncPolicy::EverySecond),
+                    ("always", SyncPolicy::Always),
+                    ("no", SyncPolicy::No),
+                ],
+            )?;
+            Ok(())
+        },
+    ),
     fixed("appendonly", "`yes`: every write is logged", |_| "yes".into(), |_, v| only(v, "yes")),
     Setting {
         is_list: true,
-        ..at_start("bind", "Addresses to listen at", |c| c.bind.join(" "), |c, v| {
-            let bind: Vec<String> = v.split_whitespace().map(str::to_owned).collect();
-            if bind.is_empty() {
-                return Err("no address is named".to_owned());
-            }
-            c.bind = bind;
-            Ok(())
-        })
+        ..at_start(
+            "bind",
+            "Addresses to listen at",
+            |c| c.bind.join(" "),
+            |c, v| {
+                let bind: Vec<String> = v.split_whitespace().map(str::to_owned).collect();
+                if bind.is_empty() {
+                    return Err("no address is named".to_owned());
+                }
+                c.bind = bind;
+                Ok(())
+            },
+        )
     },
     Setting {
         is_list: true,
@@ -115,10 +128,15 @@ pub const SETTINGS: &[Setting] = &[
     fixed("cluster-enabled", "`no`", |_| "no".into(), |_, v| only(v, "no")),
     fixed("daemonize", "`no`: a service manager does that", |_| "no".into(), |_, v| only(v, "no")),
     fixed("databases", "`16`", |_| "16".into(), |_, v| only(v, "16")),
-    at_start("dir", "Directory of the database", |c| c.dir.display().to_string(), |c, v| {
-        c.dir = path(v)?;
-        Ok(())
-    }),
+    at_start(
+        "dir",
+        "Directory of the database",
+        |c| c.dir.display().to_string(),
+        |c, v| {
+            c.dir = path(v)?;
+            Ok(())
+        },
+    ),
     at_start(
         "enable-debug-command",
         "Who may use DEBUG: `no`, `local`, `yes`",
@@ -128,8 +146,10 @@ pub const SETTINGS: &[Setting] = &[
             DebugAccess::Yes => "yes".into(),
         },
         |c, v| {
-            c.debug =
-                one_of(v, &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)])?;
+            c.debug = one_of(
+                v,
+                &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)],
+            )?;
             Ok(())
         },
     ),
@@ -142,10 +162,15 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
-    live("maxclients", "Most connections", |c| c.clients_max.to_string(), |c, v| {
-        c.clients_max = number(v, 1, i64::from(u32::MAX))? as usize;
-        Ok(())
-    }),
+    live(
+        "maxclients",
+        "Most connections",
+        |c| c.clients_max.to_string(),
+        |c, v| {
+            c.clients_max = number(v, 1, i64::from(u32::MAX))? as usize;
+            Ok(())
+        },
+    ),
     fixed("maxmemory", "`0`: data lives on disk", |_| "0".into(), |_, v| only(v, "0")),
     live(
         "maxmemory-clients",
@@ -157,11 +182,6 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     fixed("maxmemory-policy", "`noeviction`", |_| "noeviction".into(), |_, v| only(v, "noeviction")),
-    live("notify-keyspace-events", "Classes of events: letters of `KEg$lshzxetmdnA`", |c| notify::print(c.notify), |c, v| {
-        c.notify = notify::parse(v)
-            .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
-        Ok(())
-    }),
     at_start(
         "nokv-options",
         "A TOML file with options of the database; not in Redis",
@@ -171,14 +191,33 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
-    at_start("port", "Port; 0: none with `tls-port`, else a free one", |c| c.port.to_string(), |c, v| {
-        c.port = number(v, 0, 65_535)? as u16;
-        Ok(())
-    }),
-    live("proto-max-bulk-len", "Bytes of an argument, at most 512 MiB", |c| c.bulk_bytes_max.to_string(), |c, v| {
-        c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
-        Ok(())
-    }),
+    live(
+        "notify-keyspace-events",
+        "Classes of events: letters of `KEg$lshzxetmdnA`",
+        |c| notify::print(c.notify),
+        |c, v| {
+            c.notify = notify::parse(v).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+            Ok(())
+        },
+    ),
+    at_start(
+        "port",
+        "Port; 0: none with `tls-port`, else a free one",
+        |c| c.port.to_string(),
+        |c, v| {
+            c.port = number(v, 0, 65_535)? as u16;
+            Ok(())
+        },
+    ),
+    live(
+        "proto-max-bulk-len",
+        "Bytes of an argument, at most 512 MiB",
+        |c| c.bulk_bytes_max.to_string(),
+        |c, v| {
+            c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
+            Ok(())
+        },
+    ),
     at_start(
         "protected-mode",
         "`no` lets other machines in without password or TLS",
@@ -188,48 +227,96 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
-    live("requirepass", "Password of the default user", |c| c.password.clone().unwrap_or_default(), |c, v| {
-        c.password = (!v.is_empty()).then(|| v.to_owned());
-        Ok(())
-    }),
+    live(
+        "requirepass",
+        "Password of the default user",
+        |c| c.password.clone().unwrap_or_default(),
+        |c, v| {
+            c.password = (!v.is_empty()).then(|| v.to_owned());
+            Ok(())
+        },
+    ),
     Setting {
         is_list: true,
-        ..fixed("save", "empty: there are no snapshots by time", |_| String::new(), |_, v| {
-            only(if v == "\"\"" { "" } else { v }, "")
-        })
+        ..fixed(
+            "save",
+            "empty: there are no snapshots by time",
+            |_| String::new(),
+            |_, v| only(if v == "\"\"" { "" } else { v }, ""),
+        )
     },
-    live("slowlog-log-slower-than", "Microseconds; negative: never", |c| c.slow_micros.to_string(), |c, v| {
-        c.slow_micros = number(v, -1, i64::MAX)?;
-        Ok(())
-    }),
-    live("slowlog-max-len", "Slow commands that are kept", |c| c.slow_kept.to_string(), |c, v| {
-        c.slow_kept = number(v, 0, 1 << 20)? as usize;
-        Ok(())
-    }),
-    live("tcp-keepalive", "Seconds of silence before the system probes; 0: never", |c| c.tcp_keepalive.to_string(), |c, v| {
-        c.tcp_keepalive = number(v, 0, i64::from(i32::MAX))? as u64;
-        Ok(())
-    }),
-    live("timeout", "Seconds after which an idle client is let go; 0: never", |c| c.timeout.to_string(), |c, v| {
-        c.timeout = number(v, 0, i64::from(i32::MAX))? as u64;
-        Ok(())
-    }),
-    at_start("tls-ca-cert-file", "Who signs the clients' certificates", |c| shown(c.tls.ca_cert.as_deref()), |c, v| {
-        c.tls.ca_cert = Some(path(v)?);
-        Ok(())
-    }),
-    at_start("tls-cert-file", "The server's certificate chain, PEM", |c| shown(c.tls.cert.as_deref()), |c, v| {
-        c.tls.cert = Some(path(v)?);
-        Ok(())
-    }),
-    at_start("tls-key-file", "Its key, PEM", |c| shown(c.tls.key.as_deref()), |c, v| {
-        c.tls.key = Some(path(v)?);
-        Ok(())
-    }),
-    at_start("tls-port", "Port for TLS; 0: none", |c| c.tls.port.to_string(), |c, v| {
-        c.tls.port = number(v, 0, 65_535)? as u16;
-        Ok(())
-    }),
+    live(
+        "slowlog-log-slower-than",
+        "Microseconds; negative: never",
+        |c| c.slow_micros.to_string(),
+        |c, v| {
+            c.slow_micros = number(v, -1, i64::MAX)?;
+            Ok(())
+        },
+    ),
+    live(
+        "slowlog-max-len",
+        "Slow commands that are kept",
+        |c| c.slow_kept.to_string(),
+        |c, v| {
+            c.slow_kept = number(v, 0, 1 << 20)? as usize;
+            Ok(())
+        },
+    ),
+    live(
+        "tcp-keepalive",
+        "Seconds of silence before the system probes; 0: never",
+        |c| c.tcp_keepalive.to_string(),
+        |c, v| {
+            c.tcp_keepalive = number(v, 0, i64::from(i32::MAX))? as u64;
+            Ok(())
+        },
+    ),
+    live(
+        "timeout",
+        "Seconds after which an idle client is let go; 0: never",
+        |c| c.timeout.to_string(),
+        |c, v| {
+            c.timeout = number(v, 0, i64::from(i32::MAX))? as u64;
+            Ok(())
+        },
+    ),
+    at_start(
+        "tls-ca-cert-file",
+        "Who signs the clients' certificates",
+        |c| shown(c.tls.ca_cert.as_deref()),
+        |c, v| {
+            c.tls.ca_cert = Some(path(v)?);
+            Ok(())
+        },
+    ),
+    at_start(
+        "tls-cert-file",
+        "The server's certificate chain, PEM",
+        |c| shown(c.tls.cert.as_deref()),
+        |c, v| {
+            c.tls.cert = Some(path(v)?);
+            Ok(())
+        },
+    ),
+    at_start(
+        "tls-key-file",
+        "Its key, PEM",
+        |c| shown(c.tls.key.as_deref()),
+        |c, v| {
+            c.tls.key = Some(path(v)?);
+            Ok(())
+        },
+    ),
+    at_start(
+        "tls-port",
+        "Port for TLS; 0: none",
+        |c| c.tls.port.to_string(),
+        |c, v| {
+            c.tls.port = number(v, 0, 65_535)? as u16;
+            Ok(())
+        },
+    ),
 ];
 
 /// The name of a policy.
@@ -323,13 +410,14 @@ fn print_output(config: &Config) -> String {
 
 fn set_output(config: &mut Config, text: &str) -> Result<(), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut output = config.output;
     for class in words.chunks_exact(4) {
         let size = |text: &str| memory(text, 0, usize::MAX as u64 / 2).map(|n| n as usize);
-        let wrong = |_| "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned();
+        let wrong =
+            |_| "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned();
         let limit = OutputLimit {
             hard: size(class[1]).map_err(wrong)?,
             soft: size(class[2]).map_err(wrong)?,
@@ -373,7 +461,11 @@ mod tests {
         assert!(set("proto-max-bulk-len", "536870913").is_err());
         assert_eq!(set("proto-max-bulk-len", "1048576"), Ok(()));
         assert!(set("proto-max-bulk-len", "1048575").is_err());
-        assert!(set("maxclients", "0").is_err() && set("maxmemory", "1").is_err() && set("databases", "17").is_err());
+        assert!(
+            set("maxclients", "0").is_err()
+                && set("maxmemory", "1").is_err()
+                && set("databases", "17").is_err()
+        );
         assert_eq!(set("client-output-buffer-limit", "normal 1mb 0 0 pubsub 2k 1k 3"), Ok(()));
         assert_eq!(config.output.pubsub, OutputLimit { hard: 2000, soft: 1000, soft_seconds: 3 });
         assert_eq!(config.output.normal.hard, 1 << 20);

@@ -4,8 +4,27 @@ use crate::redis::commands::{Command, Flags};
 
 /// The names, in Redis' order.
 pub const NAMES: [&str; 21] = [
-    "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo",
-    "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
 ];
 
 /// A set of categories: one bit for each of [`NAMES`].
@@ -47,7 +66,10 @@ impl Categories {
         add(if has(Flags::FAST) { "fast" } else { "slow" }, true);
         add("dangerous", has(Flags::ADMIN) || DANGEROUS.contains(&name));
         add("keyspace", is_keyspace(name, if command.group.is_empty() { "" } else { command.group }));
-        add("connection", command.group == "connection" || matches!(name, "command" | "asking" | "readonly" | "readwrite"));
+        add(
+            "connection",
+            command.group == "connection" || matches!(name, "command" | "asking" | "readonly" | "readwrite"),
+        );
         for (group, category) in [
             ("string", "string"),
             ("bitmap", "bitmap"),
@@ -66,7 +88,17 @@ impl Categories {
 }
 
 const DANGEROUS: [&str; 11] = [
-    "keys", "flushall", "flushdb", "sort", "sort_ro", "info", "role", "swapdb", "restore", "lastsave", "replicaof",
+    "keys",
+    "flushall",
+    "flushdb",
+    "sort",
+    "sort_ro",
+    "info",
+    "role",
+    "swapdb",
+    "restore",
+    "lastsave",
+    "replicaof",
 ];
 
 fn is_keyspace(name: &str, group: &str) -> bool {

@@ -61,7 +61,9 @@ impl Acl {
         let mut acl = Self { users: BTreeMap::new(), log: Default::default(), next_refusal: 0 };
         acl.users.insert(DEFAULT.to_owned(), Rc::new(User::everything(DEFAULT)));
         for line in &config.users {
-            let Some((name, rules)) = line.split_first() else { return Err("a user without a name".to_owned()) };
+            let Some((name, rules)) = line.split_first() else {
+                return Err("a user without a name".to_owned());
+            };
             let rules: Vec<&[u8]> = rules.iter().map(String::as_bytes).collect();
             acl.set(name, &rules).map_err(|what| format!("user {name}: {what}"))?;
         }

@@ -131,7 +131,9 @@ impl User {
             (_, [b'#', digits @ ..]) => self.add_password(unhex(digits)?),
             (_, [b'<', password @ ..]) => self.drop_password(hash(password))?,
             (_, [b'!', digits @ ..]) => self.drop_password(unhex(digits)?)?,
-            (_, [b'~', pattern @ ..]) => add_pattern(&mut self.keys, pattern, ("allkeys", "resetkeys", "patterns"))?,
+            (_, [b'~', pattern @ ..]) => {
+                add_pattern(&mut self.keys, pattern, ("allkeys", "resetkeys", "patterns"))?
+            }
             (_, [b'&', pattern @ ..]) => {
                 add_pattern(&mut self.channels, pattern, ("allchannels", "resetchannels", "channels"))?;
             }
@@ -169,7 +171,8 @@ impl User {
             None => {
                 let (name, sub) = text.split_once('|').map_or((text, None), |(name, sub)| (name, Some(sub)));
                 let command = Table::shared().find(name.as_bytes()).ok_or_else(unknown)?;
-                let is_known = sub.is_none_or(|sub| command.subcommands.iter().any(|known| known.name == sub));
+                let is_known =
+                    sub.is_none_or(|sub| command.subcommands.iter().any(|known| known.name == sub));
                 if !is_known {
                     return Err(unknown());
                 }
@@ -259,8 +262,10 @@ fn add_pattern(patterns: &mut Vec<Vec<u8>>, pattern: &[u8], words: (&str, &str, 
 }
 
 fn unhex(digits: &[u8]) -> Result<Hash, String> {
-    let wrong =
-        || "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters".to_owned();
+    let wrong = || {
+        "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+            .to_owned()
+    };
     let digit = |b: &u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
@@ -288,7 +293,9 @@ mod tests {
 
     #[test]
     fn a_line_reads_back() {
-        for rules in ["on nopass ~* &* +@all", "on >p ~a* &c* +@read -get", "off ~a ~b -@all +ping -ping +config|get"] {
+        for rules in
+            ["on nopass ~* &* +@all", "on >p ~a* &c* +@read -get", "off ~a ~b -@all +ping -ping +config|get"]
+        {
             let made = user(rules).expect("rules");
             let line = made.line();
             let again = user(line.strip_prefix("user bob ").expect("a name"));
@@ -303,7 +310,18 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_an_error() {
-        for rule in ["%R~a", "%W~a", "(+get)", "+nosuch", "+@nosuch", "+get|a", "foo", "<p", "#abc", "skip-sanitize-payload"] {
+        for rule in [
+            "%R~a",
+            "%W~a",
+            "(+get)",
+            "+nosuch",
+            "+@nosuch",
+            "+get|a",
+            "foo",
+            "<p",
+            "#abc",
+            "skip-sanitize-payload",
+        ] {
             assert!(user(rule).is_err(), "{rule}");
         }
         assert!(user("allkeys ~a").is_err());

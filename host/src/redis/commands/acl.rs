@@ -69,7 +69,9 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "list",
             arity: 2,
-            handler: |call| Ok(Reply::Array(call.state.acl.all().map(|user| Reply::bulk(user.line())).collect())),
+            handler: |call| {
+                Ok(Reply::Array(call.state.acl.all().map(|user| Reply::bulk(user.line())).collect()))
+            },
             summary: "Dumps the effective rules in ACL file format.",
             ..SUB
         },
@@ -106,7 +108,9 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "users",
             arity: 2,
-            handler: |call| Ok(Reply::Array(call.state.acl.all().map(|user| Reply::bulk(&user.name)).collect())),
+            handler: |call| {
+                Ok(Reply::Array(call.state.acl.all().map(|user| Reply::bulk(&user.name)).collect()))
+            },
             summary: "Lists all ACL users.",
             ..SUB
         },
@@ -198,7 +202,8 @@ fn generate(call: &mut Call<'_>) -> Answer<Reply> {
     }
     let digits = (bits as usize).div_ceil(4);
     let mut random = vec![0; digits.div_ceil(2)];
-    getrandom::fill(&mut random).map_err(|error| Fail::text(format!("ERR the system has no randomness: {error}")))?;
+    getrandom::fill(&mut random)
+        .map_err(|error| Fail::text(format!("ERR the system has no randomness: {error}")))?;
     let mut password = hex(&random);
     password.truncate(digits);
     Ok(Reply::bulk(password))

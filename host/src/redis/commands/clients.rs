@@ -333,7 +333,8 @@ fn kill(call: &mut Call<'_>) -> Answer<Reply> {
         client.end(close);
         return Ok(Reply::Ok);
     }
-    let (mut id, mut of_kind, mut user, mut addr, mut local, mut spares_me) = (None, None, None, None, None, true);
+    let (mut id, mut of_kind, mut user, mut addr, mut local, mut spares_me) =
+        (None, None, None, None, None, true);
     let (pairs, rest) = call.args[2..].as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Fail::SYNTAX);

@@ -120,7 +120,9 @@ fn reset_statistics(call: &mut Call<'_>) -> Answer<Reply> {
 
 fn rewrite(call: &mut Call<'_>) -> Answer<Reply> {
     let config = &call.state.config;
-    let Some(file) = &config.file else { return Err(Fail::of("ERR The server is running without a config file")) };
+    let Some(file) = &config.file else {
+        return Err(Fail::of("ERR The server is running without a config file"));
+    };
     let fail = |error: std::io::Error| Fail::text(format!("ERR Rewriting config file: {error}"));
     let text = std::fs::read_to_string(file).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(String::new()),

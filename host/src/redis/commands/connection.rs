@@ -1,8 +1,8 @@
 //! Commands of the connection: who, which database, is it there.
 
 use super::args::{integer, is};
-use super::{Answer, Call, Command, Fail, Flags, Reply};
 use super::clients;
+use super::{Answer, Call, Command, Fail, Flags, Reply};
 use crate::redis::acl::{self, Refusal};
 use crate::redis::resp::reply::Protocol;
 use crate::redis::server::client::{Close, ReplyMode};

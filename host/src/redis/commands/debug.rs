@@ -77,8 +77,11 @@ fn object(call: &mut Call<'_>) -> Answer<Reply> {
     let Some(found) = call.keys.find(call.db, key)? else { return Err(Fail::NO_SUCH_KEY) };
     let encoding = encoding(call, key)?.unwrap_or_else(|| keys::kind_name(found.kind).to_owned());
     Ok(Reply::Status(
-        format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0", found.value.len())
-            .into(),
+        format!(
+            "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0",
+            found.value.len()
+        )
+        .into(),
     ))
 }
 

@@ -214,7 +214,8 @@ fn cpu(_: &mut Call<'_>, out: &mut String) -> Answer<()> {
     // utime and stime are fields 14 and 15, in hundredths of a second; the name before may hold blanks.
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let seconds = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).map(|ticks| ticks / 100.0);
+    let seconds =
+        |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).map(|ticks| ticks / 100.0);
     if let (Some(user), Some(system)) = (seconds(11), seconds(12)) {
         line(out, format_args!("used_cpu_sys:{system:.6}"));
         line(out, format_args!("used_cpu_user:{user:.6}"));
@@ -250,7 +251,9 @@ fn error_stats(call: &mut Call<'_>, out: &mut String) -> Answer<()> {
 
 fn latency_stats(call: &mut Call<'_>, out: &mut String) -> Answer<()> {
     for entry in call.state.table.entries() {
-        let Some(c) = call.state.counters.by_command.get(entry.index).filter(|c| c.calls > 0) else { continue };
+        let Some(c) = call.state.counters.by_command.get(entry.index).filter(|c| c.calls > 0) else {
+            continue;
+        };
         let [half, most, nearly_all] = [50.0, 99.0, 99.9].map(|percent| c.times.percentile(percent));
         line(
             out,

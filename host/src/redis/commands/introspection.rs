@@ -40,7 +40,9 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "getkeys",
             arity: -3,
-            handler: |call| Ok(Reply::Array(keys_of(&call.args[2..])?.1.into_iter().map(Reply::bulk).collect())),
+            handler: |call| {
+                Ok(Reply::Array(keys_of(&call.args[2..])?.1.into_iter().map(Reply::bulk).collect()))
+            },
             summary: "Extracts the key names from an arbitrary command.",
             usage: "command [arg [arg ...]]",
             ..SUB
@@ -50,8 +52,11 @@ pub const COMMANDS: &[Command] = &[Command {
             arity: -3,
             handler: |call| {
                 let (command, keys) = keys_of(&call.args[2..])?;
-                let flags = || Reply::Set(key_flags(command).into_iter().map(|f| Reply::Status(f.into())).collect());
-                Ok(Reply::Array(keys.iter().map(|key| Reply::Array(vec![Reply::bulk(key), flags()])).collect()))
+                let flags =
+                    || Reply::Set(key_flags(command).into_iter().map(|f| Reply::Status(f.into())).collect());
+                Ok(Reply::Array(
+                    keys.iter().map(|key| Reply::Array(vec![Reply::bulk(key), flags()])).collect(),
+                ))
             },
             since: "7.0.0",
             summary: "Extracts the key names and access flags for an arbitrary command.",
@@ -116,7 +121,8 @@ fn info(table: &'static Table, entry: &'static Entry) -> Reply {
     if matches!(command.keys, Keys::Counted { .. }) {
         flags = flags.and(Flags::MOVABLE_KEYS);
     }
-    let subs = table.entries().iter().filter(|sub| sub.parent.is_some_and(|parent| parent.name == entry.full));
+    let subs =
+        table.entries().iter().filter(|sub| sub.parent.is_some_and(|parent| parent.name == entry.full));
     Reply::Array(vec![
         Reply::bulk(&entry.full),
         Reply::Int(i64::from(command.arity)),
@@ -134,11 +140,16 @@ fn info(table: &'static Table, entry: &'static Entry) -> Reply {
 fn key_specs(command: &Command) -> Vec<Reply> {
     let range = |first: i32, last: i32, step: i32| {
         let last = if last < 0 { last } else { last - first };
-        spec(command, i64::from(first), "range", vec![
-            (Reply::Text("lastkey"), Reply::Int(i64::from(last))),
-            (Reply::Text("keystep"), Reply::Int(i64::from(step))),
-            (Reply::Text("limit"), Reply::Int(0)),
-        ])
+        spec(
+            command,
+            i64::from(first),
+            "range",
+            vec![
+                (Reply::Text("lastkey"), Reply::Int(i64::from(last))),
+                (Reply::Text("keystep"), Reply::Int(i64::from(step))),
+                (Reply::Text("limit"), Reply::Int(0)),
+            ],
+        )
     };
     match command.keys {
         Keys::None => Vec::new(),
@@ -148,11 +159,16 @@ fn key_specs(command: &Command) -> Vec<Reply> {
             if before != 0 {
                 specs.push(range(before as i32, before as i32, 1));
             }
-            specs.push(spec(command, count as i64, "keynum", vec![
-                (Reply::Text("keynumidx"), Reply::Int(0)),
-                (Reply::Text("firstkey"), Reply::Int(1)),
-                (Reply::Text("keystep"), Reply::Int(1)),
-            ]));
+            specs.push(spec(
+                command,
+                count as i64,
+                "keynum",
+                vec![
+                    (Reply::Text("keynumidx"), Reply::Int(0)),
+                    (Reply::Text("firstkey"), Reply::Int(1)),
+                    (Reply::Text("keystep"), Reply::Int(1)),
+                ],
+            ));
             specs
         }
     }
@@ -189,9 +205,8 @@ fn keys_of<'a>(args: &[&'a [u8]]) -> Answer<(&'static Command, Vec<&'a [u8]>)> {
     if table.find(name).is_none() {
         return Err(Fail::of("ERR Invalid command specified"));
     }
-    let command = table
-        .resolve(args)
-        .map_err(|_| Fail::of("ERR Invalid number of arguments specified for command"))?;
+    let command =
+        table.resolve(args).map_err(|_| Fail::of("ERR Invalid number of arguments specified for command"))?;
     if matches!(command.keys, Keys::None) {
         return Err(Fail::of("ERR The command has no key arguments"));
     }

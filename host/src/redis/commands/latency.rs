@@ -147,7 +147,7 @@ fn reset(call: &mut Call<'_>) -> Answer<Reply> {
     let before = events.len();
     match &call.args[2..] {
         [] => events.clear(),
-        names => events.retain(|event, _| !names.iter().any(|name| *name == event.as_bytes())),
+        names => events.retain(|event, _| !names.contains(&event.as_bytes())),
     }
     Ok(Reply::count(before - events.len()))
 }
@@ -157,7 +157,9 @@ fn histogram(call: &mut Call<'_>) -> Answer<Reply> {
     let is_meant = |full: &str| {
         let parent = full.split('|').next().unwrap_or_default().as_bytes();
         names.is_empty()
-            || names.iter().any(|name| name.eq_ignore_ascii_case(full.as_bytes()) || name.eq_ignore_ascii_case(parent))
+            || names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(full.as_bytes()) || name.eq_ignore_ascii_case(parent))
     };
     let mut found = Vec::new();
     for entry in call.state.table.entries().iter().filter(|entry| is_meant(&entry.full)) {
@@ -183,7 +185,8 @@ fn doctor(call: &mut Call<'_>) -> Answer<Reply> {
     if threshold == 0 {
         return Ok(Reply::Verbatim(
             "txt",
-            "Latency monitoring is off: CONFIG SET latency-monitor-threshold MILLISECONDS turns it on.\n".to_owned(),
+            "Latency monitoring is off: CONFIG SET latency-monitor-threshold MILLISECONDS turns it on.\n"
+                .to_owned(),
         ));
     }
     let mut text = String::new();
@@ -202,4 +205,3 @@ fn doctor(call: &mut Call<'_>) -> Answer<Reply> {
     }
     Ok(Reply::Verbatim("txt", text))
 }
-

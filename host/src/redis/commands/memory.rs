@@ -25,7 +25,8 @@ pub const COMMANDS: &[Command] = &[Command {
             handler: |_| {
                 Ok(Reply::Verbatim(
                     "txt",
-                    "Data lives on disk; nokv stats shows what the caches take. Nothing is wrong here.\n".to_owned(),
+                    "Data lives on disk; nokv stats shows what the caches take. Nothing is wrong here.\n"
+                        .to_owned(),
                 ))
             },
             summary: "Outputs a memory problems report.",
@@ -34,7 +35,9 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "malloc-stats",
             arity: 2,
-            handler: |_| Ok(Reply::Verbatim("txt", "Stats not supported for the current allocator".to_owned())),
+            handler: |_| {
+                Ok(Reply::Verbatim("txt", "Stats not supported for the current allocator".to_owned()))
+            },
             summary: "Returns the allocator statistics.",
             ..SUB
         },

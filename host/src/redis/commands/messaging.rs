@@ -238,8 +238,7 @@ fn channels(call: &mut Call<'_>, of: fn(&PubSub) -> &Listeners) -> Answer<Reply>
 fn listeners(call: &Call<'_>, of: fn(&PubSub) -> &Listeners) -> Reply {
     let all = of(&call.state.pubsub);
     let each = call.args[2..].iter();
-    let counts = each.flat_map(|name| {
-        [Reply::bulk(name), Reply::count(all.get(*name).map_or(0, BTreeSet::len))]
-    });
+    let counts =
+        each.flat_map(|name| [Reply::bulk(name), Reply::count(all.get(*name).map_or(0, BTreeSet::len))]);
     Reply::Array(counts.collect())
 }

@@ -40,9 +40,7 @@ pub const COMMANDS: &[Command] = &[
         name: "role",
         arity: 1,
         flags: Flags::NO_SCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
-        handler: |_| {
-            Ok(Reply::Array(vec![Reply::Text("master"), Reply::Int(0), Reply::Array(Vec::new())]))
-        },
+        handler: |_| Ok(Reply::Array(vec![Reply::Text("master"), Reply::Int(0), Reply::Array(Vec::new())])),
         since: "2.8.12",
         summary: "Returns the replication role.",
         ..SERVER
@@ -155,7 +153,11 @@ pub const COMMANDS: &[Command] = &[
         handler: |_| {
             Ok(Reply::Verbatim(
                 "txt",
-                format!("NoKV ver. {}, Redis ver. {}\n", env!("CARGO_PKG_VERSION"), connection::REDIS_VERSION),
+                format!(
+                    "NoKV ver. {}, Redis ver. {}\n",
+                    env!("CARGO_PKG_VERSION"),
+                    connection::REDIS_VERSION
+                ),
             ))
         },
         since: "5.0.0",
@@ -182,7 +184,10 @@ pub const COMMANDS: &[Command] = &[
         ],
         ..SERVER
     },
-    Command { since: "3.0.0", ..cluster("readonly", 1, "Enables read-only queries on a cluster replica node.", "") },
+    Command {
+        since: "3.0.0",
+        ..cluster("readonly", 1, "Enables read-only queries on a cluster replica node.", "")
+    },
     cluster("readwrite", 1, "Enables read-write queries on a cluster replica node.", ""),
     cluster("asking", 1, "Signals that a cluster client is following an -ASK redirect.", ""),
     Command {
@@ -199,7 +204,12 @@ pub const COMMANDS: &[Command] = &[
             cluster("info", 2, "Returns information about the state of a node.", ""),
             cluster("keyslot", 3, "Returns the hash slot for a key.", "key"),
             cluster("links", 2, "Returns a list of all TCP links to and from peer nodes.", ""),
-            cluster("meet", -4, "Forces a node to handshake with another node.", "ip port [cluster-bus-port]"),
+            cluster(
+                "meet",
+                -4,
+                "Forces a node to handshake with another node.",
+                "ip port [cluster-bus-port]",
+            ),
             cluster("myid", 2, "Returns the ID of a node.", ""),
             cluster("myshardid", 2, "Returns the shard ID of a node.", ""),
             cluster("nodes", 2, "Returns the cluster configuration for a node.", ""),

@@ -30,9 +30,9 @@ pub struct Argument {
 
 /// The arguments of a usage.
 pub fn parse(usage: &str) -> Vec<Argument> {
-    let spaced = ["[", "]", "<", ">", "|"].iter().fold(usage.to_owned(), |text, mark| {
-        text.replace(mark, &format!(" {mark} "))
-    });
+    let spaced = ["[", "]", "<", ">", "|"]
+        .iter()
+        .fold(usage.to_owned(), |text, mark| text.replace(mark, &format!(" {mark} ")));
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut at = 0;
     sequence(&words, &mut at)
@@ -120,7 +120,9 @@ fn with_tokens(items: Vec<Argument>) -> Vec<Argument> {
         let mut named = Vec::new();
         while let Some(next) = items.next_if(|next| {
             let is_choice = next.is_choice && !next.is_optional;
-            (is_choice || (!next.name.is_empty() && !is_token(&next.name))) && !next.is_optional && next.token.is_none()
+            (is_choice || (!next.name.is_empty() && !is_token(&next.name)))
+                && !next.is_optional
+                && next.token.is_none()
         }) {
             named.push(next);
         }
@@ -142,7 +144,9 @@ impl Argument {
 
     /// Is it a repetition of these?
     fn is_again(&self, before: &[Self]) -> bool {
-        let names = |arguments: &[Self]| arguments.iter().map(|a| (a.name.clone(), a.parts.clone())).collect::<Vec<_>>();
+        let names = |arguments: &[Self]| {
+            arguments.iter().map(|a| (a.name.clone(), a.parts.clone())).collect::<Vec<_>>()
+        };
         let own = if self.parts.is_empty() { vec![self.clone()] } else { self.parts.clone() };
         self.is_multiple && !self.is_choice && names(&own) == names(before)
     }
@@ -172,9 +176,9 @@ impl Argument {
             "pattern" => "pattern",
             "score" | "min" | "max" | "increment" | "weight" => "double",
             "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
-            "seconds" | "milliseconds" | "count" | "offset" | "start" | "stop" | "end" | "index" | "numkeys"
-            | "timeout" | "db" | "cursor" | "protover" | "client-id" | "numreplicas" | "numlocal" | "bit" | "rank"
-            | "decrement" | "length" | "limit" | "numberofkeys" => "integer",
+            "seconds" | "milliseconds" | "count" | "offset" | "start" | "stop" | "end" | "index"
+            | "numkeys" | "timeout" | "db" | "cursor" | "protover" | "client-id" | "numreplicas"
+            | "numlocal" | "bit" | "rank" | "decrement" | "length" | "limit" | "numberofkeys" => "integer",
             _ => "string",
         }
     }
@@ -182,8 +186,10 @@ impl Argument {
     /// As COMMAND DOCS gives it. `key_at` counts the keys.
     pub fn to_reply(&self, key_at: &mut i64) -> Reply {
         let kind = self.kind();
-        let mut pairs =
-            vec![(Reply::Text("name"), Reply::bulk(self.shown_name())), (Reply::Text("type"), Reply::Text(kind))];
+        let mut pairs = vec![
+            (Reply::Text("name"), Reply::bulk(self.shown_name())),
+            (Reply::Text("type"), Reply::Text(kind)),
+        ];
         if self.parts.is_empty() {
             pairs.push((Reply::Text("display_text"), Reply::bulk(self.shown_name())));
         }
@@ -216,7 +222,8 @@ mod tests {
         let one = |a: &Argument| {
             let parts = if a.parts.is_empty() { String::new() } else { format!("({})", shown(&a.parts)) };
             let token = a.token.as_ref().map_or_else(String::new, |token| format!("{token}:"));
-            let marks = format!("{}{}", if a.is_optional { "?" } else { "" }, if a.is_multiple { "+" } else { "" });
+            let marks =
+                format!("{}{}", if a.is_optional { "?" } else { "" }, if a.is_multiple { "+" } else { "" });
             format!("{token}{}{parts}{marks}/{}", a.name, a.kind())
         };
         arguments.iter().map(one).collect::<Vec<_>>().join(" ")

@@ -43,7 +43,13 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
 ) {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut link = Link { shared: &shared, client: &client, parser: Parser::default(), input: Vec::new(), was_woken: false };
+    let mut link = Link {
+        shared: &shared,
+        client: &client,
+        parser: Parser::default(),
+        input: Vec::new(),
+        was_woken: false,
+    };
     let mut durable = shared.sync.watch();
     let wake = client.borrow().wake.clone();
     loop {

@@ -12,7 +12,8 @@ const HIDDEN: &[u8] = b"(redacted)";
 
 /// Arguments with passwords hidden.
 pub fn shown<'a>(args: &[&'a [u8]]) -> Vec<Cow<'a, [u8]>> {
-    let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    let is =
+        |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let hello = is(0, "hello").then(|| (2..args.len()).find(|at| is(*at, "auth"))).flatten();
     let secret = |at: usize| match () {
         () if is(0, "auth") => at >= 1,

@@ -173,8 +173,10 @@ impl State {
     /// A rule of a user makes no sense.
     pub fn new(config: Config) -> Result<Self, String> {
         let table = Table::shared();
-        let counters =
-            Counters { by_command: vec![CommandCounters::default(); table.entries().len()], ..Counters::default() };
+        let counters = Counters {
+            by_command: vec![CommandCounters::default(); table.entries().len()],
+            ..Counters::default()
+        };
         let mut random = [0u8; 20];
         // It is a name, not a secret.
         let _ = getrandom::fill(&mut random);
@@ -306,7 +308,11 @@ impl State {
             let largest = self.clients.values().filter(may_go).max_by_key(|client| client.borrow().counted);
             let Some(largest) = largest else { return };
             let mut client = largest.borrow_mut();
-            tracing::warn!(client = client.id, bytes = client.counted, "clients take too much memory; one is let go");
+            tracing::warn!(
+                client = client.id,
+                bytes = client.counted,
+                "clients take too much memory; one is let go"
+            );
             self.clients_bytes = self.clients_bytes.saturating_sub(client.counted);
             client.counted = 0;
             client.drop_now();
