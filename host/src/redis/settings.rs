@@ -209,21 +209,21 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
-    live(
-        "proto-max-bulk-len",
-        "Bytes of an argument, at most 512 MiB",
-        |c| c.bulk_bytes_max.to_string(),
-        |c, v| {
-            c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
-            Ok(())
-        },
-    ),
     at_start(
         "protected-mode",
         "`no` lets other machines in without password or TLS",
         |c| yes_or_no(c.is_protected),
         |c, v| {
             c.is_protected = truth(v)?;
+            Ok(())
+        },
+    ),
+    live(
+        "proto-max-bulk-len",
+        "Bytes of an argument, at most 512 MiB",
+        |c| c.bulk_bytes_max.to_string(),
+        |c, v| {
+            c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
             Ok(())
         },
     ),
