@@ -129,12 +129,14 @@ impl<B: Backend> Session<'_, B> {
         args.apply(&mut config)?;
         config.dir = dir.to_owned();
         let wanted = format!("{}:{}", config.bind.join(","), config.port);
+        let refused =
+            |error: &std::io::Error| Failure::new(error.to_string(), wanted.clone(), listen_hint(error));
+        Bound::check(&config).map_err(|error| refused(&error))?;
         args.service.start_log()?;
         let store = self.open(dir, Access::Create)?;
         let metrics = self.serve(&store, &args.service)?;
-        let bound = Bound::bind(store.redis()?, config)
-            .map_err(|error| Failure::new(error.to_string(), wanted.clone(), listen_hint(&error)))?;
-        let at = bound.local_addrs().first().map_or(wanted, ToString::to_string);
+        let bound = Bound::bind(store.redis()?, config).map_err(|error| refused(&error))?;
+        let at = bound.local_addrs().first().map_or_else(|| wanted.clone(), ToString::to_string);
         let (host, port) = at.rsplit_once(':').unwrap_or((&at, ""));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let version = env!("CARGO_PKG_VERSION");

@@ -182,21 +182,21 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     fixed("maxmemory-policy", "`noeviction`", |_| "noeviction".into(), |_, v| only(v, "noeviction")),
-    live(
-        "notify-keyspace-events",
-        "Classes of events: letters of `KEg$lshzxetmdnA`",
-        |c| notify::print(c.notify),
-        |c, v| {
-            c.notify = notify::parse(v).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
-            Ok(())
-        },
-    ),
     at_start(
         "nokv-options",
         "A TOML file with options of the database; not in Redis",
         |c| c.options_file.as_deref().map_or_else(String::new, |file| file.display().to_string()),
         |c, v| {
             c.options_file = Some(path(v)?);
+            Ok(())
+        },
+    ),
+    live(
+        "notify-keyspace-events",
+        "Classes of events: letters of `KEg$lshzxetmdnA`",
+        |c| notify::print(c.notify),
+        |c, v| {
+            c.notify = notify::parse(v).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
             Ok(())
         },
     ),
@@ -209,21 +209,21 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
     ),
-    live(
-        "proto-max-bulk-len",
-        "Bytes of an argument, at most 512 MiB",
-        |c| c.bulk_bytes_max.to_string(),
-        |c, v| {
-            c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
-            Ok(())
-        },
-    ),
     at_start(
         "protected-mode",
         "`no` lets other machines in without password or TLS",
         |c| yes_or_no(c.is_protected),
         |c, v| {
             c.is_protected = truth(v)?;
+            Ok(())
+        },
+    ),
+    live(
+        "proto-max-bulk-len",
+        "Bytes of an argument, at most 512 MiB",
+        |c| c.bulk_bytes_max.to_string(),
+        |c, v| {
+            c.bulk_bytes_max = memory(v, 1 << 20, Limits::USUAL.bulk_bytes_max as u64)? as usize;
             Ok(())
         },
     ),
@@ -410,7 +410,7 @@ fn print_output(config: &Config) -> String {
 
 fn set_output(config: &mut Config, text: &str) -> Result<(), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut output = config.output;

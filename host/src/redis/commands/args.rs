@@ -48,7 +48,7 @@ pub fn float(arg: &[u8]) -> Answer<f64> {
 }
 
 /// Is `arg` this word, in any case?
-pub const fn is(arg: &[u8], word: &str) -> bool {
+pub fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 

@@ -147,7 +147,7 @@ fn reset(call: &mut Call<'_>) -> Answer<Reply> {
     let before = events.len();
     match &call.args[2..] {
         [] => events.clear(),
-        names => events.retain(|event, _| !names.iter().any(|name| *name == event.as_bytes())),
+        names => events.retain(|event, _| !names.contains(&event.as_bytes())),
     }
     Ok(Reply::count(before - events.len()))
 }

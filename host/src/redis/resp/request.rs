@@ -70,7 +70,7 @@ impl Parser {
                 Some(b'*') => {
                     let Some(line) = self.line(bytes, "too big mbulk count string")? else { return Ok(None) };
                     let count = number(&bytes[line][1..])
-                        .filter(|count| *count <= (1 << 31) - 1)
+                        .filter(|count| *count < 1 << 31)
                         .ok_or(ProtocolError("invalid multibulk length"))?;
                     let count = usize::try_from(count).unwrap_or(0);
                     if count > limits.args_max {
@@ -173,6 +173,9 @@ impl Parser {
         self.words = split_words(line).ok_or(ProtocolError("unbalanced quotes in request"))?;
         if self.words.len() > limits.args_max {
             return Err(ProtocolError("unauthenticated multibulk length"));
+        }
+        if self.words.iter().any(|word| word.len() > limits.bulk_bytes_max) {
+            return Err(ProtocolError("unauthenticated bulk length"));
         }
         self.is_inline = true;
         Ok(Some(Request { len: end + 1 }))
@@ -346,6 +349,14 @@ mod tests {
             assert!(at(limits.args_max + 1, 1, &limits).is_err());
             assert!(at(1, limits.bulk_bytes_max + 1, &limits).is_err());
         }
+    }
+
+    #[test]
+    fn a_line_of_a_stranger_is_bounded_like_his_requests() {
+        let is_taken = |line: String| Parser::default().parse(line.as_bytes(), &Limits::STRANGER).is_ok();
+        assert!(is_taken(format!("{}\n", "a ".repeat(10))) && !is_taken(format!("{}\n", "a ".repeat(11))));
+        assert!(is_taken(format!("{}\n", "a".repeat(16 << 10))));
+        assert!(!is_taken(format!("{}\n", "a".repeat((16 << 10) + 1))));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::exec::{Server, now_ms};
 use super::state::State;
 use super::syncer::Syncer;
 use crate::redis::acl::Acl;
-use crate::redis::config::Config;
+use crate::redis::config::{Config, TlsConfig};
 use crate::redis::fail::Fail;
 use crate::redis::store::backend::{Backend, Table};
 use crate::redis::store::keyspace::Keyspace;
@@ -72,17 +72,16 @@ impl From<Fail> for ServeError {
 }
 
 impl Bound {
-    /// Listens at the addresses of `config`.
+    /// Whether a server may run with these settings, before anything is opened.
     ///
     /// # Errors
-    /// What the system says; other machines could come in without a password; a user's rule makes no sense.
-    pub fn bind(backend: Arc<dyn Backend>, config: Config) -> io::Result<Self> {
+    /// Other machines could come in without a password; a user's rule makes no sense; TLS is asked for.
+    pub fn check(config: &Config) -> io::Result<()> {
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-        let acl = Acl::new(&config).map_err(wrong)?;
-        if config.tls.port != 0 || config.tls.cert.is_some() || config.tls.key.is_some() {
+        let acl = Acl::new(config).map_err(wrong)?;
+        if config.tls != TlsConfig::default() {
             return Err(wrong("this program was built without TLS".to_owned()));
         }
-        let mut listeners = Vec::new();
         for host in &config.bind {
             // Every address that the name has must be one of this machine.
             let is_open = (host.as_str(), config.port).to_socket_addrs()?.any(|at| !at.ip().is_loopback());
@@ -91,6 +90,18 @@ impl Bound {
                     "{host} lets other machines in, and there is no password: set requirepass, or say --insecure"
                 )));
             }
+        }
+        Ok(())
+    }
+
+    /// Listens at the addresses of `config`.
+    ///
+    /// # Errors
+    /// As [`Bound::check`]; what the system says.
+    pub fn bind(backend: Arc<dyn Backend>, config: Config) -> io::Result<Self> {
+        Self::check(&config)?;
+        let mut listeners = Vec::new();
+        for host in &config.bind {
             let listener = std::net::TcpListener::bind((host.as_str(), config.port))?;
             listener.set_nonblocking(true)?;
             listeners.push(listener);

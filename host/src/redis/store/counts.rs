@@ -93,9 +93,9 @@ impl Counts {
         self.counting = None;
         match counted {
             Ok(counted) => {
-                for space in 0..SPACES {
-                    if self.adds_count[space] {
-                        self.keys[space] += counted[space];
+                for ((keys, counted), adds) in self.keys.iter_mut().zip(counted).zip(self.adds_count) {
+                    if adds {
+                        *keys += counted;
                     }
                 }
                 Ok(true)
