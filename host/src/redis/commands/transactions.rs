@@ -85,9 +85,11 @@ fn discard(call: &mut Call<'_>) -> Answer<Reply> {
 
 fn exec(call: &mut Call<'_>) -> Answer<Reply> {
     let (queue, watched) = {
+        // They are put back: another writer of the store may make it run again. When it is over they go.
         let mut client = call.client.borrow_mut();
-        let Some(queue) = client.queue.take() else { return Err(Fail::of("ERR EXEC without MULTI")) };
-        (queue, std::mem::take(&mut client.watched))
+        let watched = client.watched.clone();
+        let Some(queue) = &mut client.queue else { return Err(Fail::of("ERR EXEC without MULTI")) };
+        (std::mem::take(queue), watched)
     };
     if queue.is_broken {
         return Err(Fail::of("EXECABORT Transaction discarded because of previous errors."));
@@ -100,11 +102,8 @@ fn exec(call: &mut Call<'_>) -> Answer<Reply> {
         }
         call.keys.txn().require(watched.condition);
     }
-    let db = call.client.borrow().db;
     let replies = call.run_queue(&queue.commands);
-    if replies.is_err() {
-        call.client.borrow_mut().db = db;
-    }
+    call.client.borrow_mut().queue = Some(queue);
     Ok(Reply::Array(replies?))
 }
 
