@@ -137,6 +137,8 @@ impl Draw {
         match what {
             // A key that holds a string, bits, a hash, a list, a set, a sorted set; any.
             "s" | "b" | "h" | "l" | "t" | "z" => self.key(what),
+            // A sorted set whose scores are all the same: only then ranges of names mean something.
+            "x" => format!("x{}", self.dice.below(3)).into_bytes(),
             "k" => {
                 let of = self.dice.pick(&["s", "b", "h", "l", "t", "z"]);
                 self.key(of)
@@ -144,7 +146,8 @@ impl Draw {
             // A value, a member, a field.
             "v" => match self.dice.below(12) {
                 0 => vec![b'x'; self.dice.below(200) as usize],
-                1 => (0..self.dice.below(20)).map(|_| self.dice.below(256) as u8).collect(),
+                // No 0: the oracle sorts texts as C strings.
+                1 => (0..self.dice.below(20)).map(|_| 1 + self.dice.below(255) as u8).collect(),
                 2..=4 => number(self.dice.below(1000) as i64 - 500),
                 _ => self.dice.pick(WORDS).as_bytes().to_vec(),
             },
@@ -206,6 +209,8 @@ impl Draw {
             // A time to live that does not end within the test.
             "far" => number(1000 + self.dice.below(1000) as i64),
             "farms" => number(1_000_000 + self.dice.below(1_000_000) as i64),
+            // One that ends soon.
+            "soon" => number(1 + self.dice.below(20) as i64),
             // A type of BITFIELD.
             "type" => {
                 let bits = 1 + self.dice.below(65);

@@ -42,7 +42,8 @@ pub fn parse_integer(arg: &[u8]) -> Option<i64> {
 pub fn float(arg: &[u8]) -> Answer<f64> {
     let text = std::str::from_utf8(arg).map_err(|_| Fail::NOT_A_FLOAT)?;
     match text.parse::<f64>() {
-        Ok(number) if !number.is_nan() => Ok(number),
+        // A number that is too large is none; infinity has to be named.
+        Ok(number) if number.is_finite() || (number.is_infinite() && text.contains(['i', 'I'])) => Ok(number),
         _ => Err(Fail::NOT_A_FLOAT),
     }
 }

@@ -463,15 +463,19 @@ impl Default for Table {
     }
 }
 
+/// Bytes of a command's name, and of its arguments, that an error shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
 fn unknown(args: &[&[u8]]) -> Fail {
-    let shown = |bytes: &[u8]| -> String { String::from_utf8_lossy(bytes).chars().take(128).collect() };
-    let name = shown(args.first().copied().unwrap_or_default());
-    let mut rest = String::new();
+    let shown = |bytes: &[u8], most: usize| -> String {
+        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+    };
+    let name = shown(args.first().copied().unwrap_or_default(), SHOWN_BYTES_MAX);
+    let (mut rest, mut bytes) = (String::new(), 0);
     for arg in args.iter().skip(1) {
-        if rest.len() >= 128 {
-            break;
-        }
-        rest.push_str(&format!("'{}' ", shown(arg)));
+        let Some(room @ 1..) = SHOWN_BYTES_MAX.checked_sub(bytes) else { break };
+        rest.push_str(&format!("'{}' ", shown(arg, room)));
+        bytes += arg.len().min(room) + 3;
     }
     Fail::text(format!("ERR unknown command '{name}', with args beginning with: {rest}"))
 }

@@ -1,7 +1,7 @@
 //! Commands that make one sorted set of several, sets among them: their members have the score 1.
 
 use super::args::{integer, is};
-use super::zsets::{ZSET, number};
+use super::zsets::{ZSET, score};
 use super::zsets_ranges::{members, store};
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
 use crate::redis::types::zset_combine::{Aggregate, Combine, Source, combine};
@@ -142,7 +142,7 @@ impl<'c> Query<'c> {
             if has_scores && is(word, "weights") && rest.len() >= self.sources.len() {
                 for source in &mut self.sources {
                     let [weight, after @ ..] = rest else { return Err(Fail::SYNTAX) };
-                    source.weight = number(weight).ok_or(Fail::of("ERR weight value is not a float"))?;
+                    source.weight = score(weight).map_err(|_| Fail::of("ERR weight value is not a float"))?;
                     rest = after;
                 }
             } else if has_scores && is(word, "aggregate") {

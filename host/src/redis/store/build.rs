@@ -133,7 +133,7 @@ impl Build<'_> {
         let key = self.collection.score(redis::score_to_bits(score), member);
         self.pending.put(Table::Scores, &key, Put { value: Vec::new(), kind: 0, expires_at: 0 });
         let key = self.collection.element(member);
-        self.put(keys, Table::Elements, &key, score.to_le_bytes().to_vec())
+        self.put(keys, Table::Elements, &key, (score + 0.0).to_le_bytes().to_vec())
     }
 
     fn put(&mut self, keys: &mut Keyspace, table: Table, key: &[u8], value: Vec<u8>) -> Answer<()> {
