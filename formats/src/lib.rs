@@ -30,6 +30,7 @@ pub mod names;
 pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
+pub mod redis;
 pub mod table;
 pub mod table_props;
 pub mod value_ptr;

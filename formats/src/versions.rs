@@ -18,3 +18,5 @@ pub const CURRENT: u16 = 1;
 pub const VALUE_LOG: u32 = 1;
 /// Record of the operation journal.
 pub const JOURNAL: u8 = 1;
+/// Head of a collection of the Redis front.
+pub const REDIS_HEAD: u8 = 1;

@@ -14,6 +14,8 @@ mod db;
 mod index;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod repair;
 mod sync;
 mod table_writer;
@@ -26,9 +28,9 @@ pub mod stats {
         CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
         FlushStages, FlushStatsSnapshot, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
         LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot,
-        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics,
-        RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
-        StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
+        PinsSnapshot, RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisMetrics, RedisSnapshot,
+        RegionMetrics, RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot,
+        StallSnapshot, StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead,
         ValueLogHotSnapshot, ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
     };
 }

@@ -32,5 +32,7 @@ pub mod races;
 pub mod real;
 #[cfg(all(feature = "skiplist", not(shuttle)))]
 pub mod record_log;
+#[cfg(all(feature = "redis", not(shuttle)))]
+pub mod redis;
 #[cfg(not(shuttle))]
 pub mod small_db;

@@ -191,7 +191,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         for i in 0..group.len() {
             let (before, rest) = group.split_at_mut(i);
             let member = &mut rest[0];
-            if let Err(error) = self.admit(commit, member.batch, number, before) {
+            if let Err(error) = self.admit(commit, member.batch, (next, number), before) {
                 member.outcome = Some(Err(error));
                 continue;
             }
@@ -283,7 +283,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         &self,
         commit: &Commit<I>,
         batch: &WriteBatch,
-        number: u64,
+        (first, number): (Seq, u64),
         before: &[Member<'_, I>],
     ) -> Result<()> {
         if batch.is_empty() {
@@ -297,18 +297,19 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         if family > CfId::WRITE && !self.families.load().was_made(family) {
             return Err(Error::UnknownFamily(format!("number {}", family.0)));
         }
-        if batch.preconditions().is_empty() {
+        // What was read at the last seq of all has not changed since: one writer alone never looks further.
+        let mut open =
+            batch.preconditions().iter().filter(|c| c.since.0.saturating_add(1) < first.0).peekable();
+        if open.peek().is_none() {
             return Ok(());
         }
         if !self.publisher.is_drained(commit.next_ticket) {
             return Err(Error::Busy("writes before this one are not yet applied"));
         }
         let view = self.view.load();
-        for condition in batch.preconditions() {
+        for condition in open {
             let key = condition.key.as_ref();
-            if view.touched_since(key, key_hash(key), condition.since)?.is_some()
-                || self.may_have_vanished(&view, key, condition.since)?
-            {
+            if self.may_have_changed(&view, key, condition.since)? {
                 return Err(Error::Conflict);
             }
             let touched =
@@ -325,6 +326,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
         }
         Ok(())
+    }
+
+    /// May a write have touched `key` after `since`? True also where nothing tells any more.
+    ///
+    /// # Errors
+    /// Damage of what had to be read; [`Error::Closed`].
+    pub fn changed_since(&self, key: KeyRef<'_>, since: Seq) -> Result<bool> {
+        self.check_open()?;
+        self.may_have_changed(&self.view.load(), key, since)
+    }
+
+    fn may_have_changed(&self, view: &View<V, I>, key: KeyRef<'_>, since: Seq) -> Result<bool> {
+        Ok(view.touched_since(key, key_hash(key), since)?.is_some()
+            || self.may_have_vanished(view, key, since)?)
     }
 
     /// May a write have touched `key` after `since` of which nothing is left? A delete goes once all that it hides

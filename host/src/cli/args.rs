@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 
 use super::inspect::{RemoteArgs, StatsArgs};
+#[cfg(feature = "redis")]
+use super::redis::RedisArgs;
 use super::service::ServiceArgs;
 use super::top::TopArgs;
 use super::workload::WorkloadArgs;
@@ -44,6 +46,16 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve the database to Redis clients
+    ///
+    /// Makes the database if it is missing. Ctrl-C or SIGTERM ends it: what was acknowledged is stored.
+    #[cfg(feature = "redis")]
+    #[command(after_help = "\
+Example:
+  nokv redis --workdir db
+  redis-cli -p 6380 set hello world")]
+    Redis(RedisArgs),
+
     /// Store the records of a file
     ///
     /// Of repeated keys the last record wins; their count is reported. When the command ends with 0, all records

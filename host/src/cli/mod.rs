@@ -15,6 +15,8 @@ pub mod output;
 pub mod page;
 pub mod progress;
 pub mod records;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod remote;
 pub mod screen;
 pub mod service;
@@ -30,7 +32,7 @@ pub mod workload;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -75,7 +77,16 @@ pub fn run(
             return Exit::Done;
         }
     };
-    let mut session = Session { backend, out: &mut *out, err: &mut *err, json: cli.json, draw, config: None };
+    let mut session = Session {
+        backend,
+        out: &mut *out,
+        err: &mut *err,
+        json: cli.json,
+        draw,
+        config: None,
+        #[cfg(feature = "redis")]
+        redis_config: None,
+    };
     let result = session.run(&cli);
     // What was printed before a failure is part of the answer: `wal dump` shows the records before the damage.
     let flushed = out.flush().map_err(|e| Failure::output(&e));
@@ -99,6 +110,9 @@ struct Session<'a, B> {
     draw: bool,
     /// What the file of `--config` says.
     config: Option<Options>,
+    /// What the `redis.conf` of `--config` says.
+    #[cfg(feature = "redis")]
+    redis_config: Option<crate::redis::Config>,
 }
 
 impl<B: Backend> Session<'_, B> {
@@ -107,8 +121,7 @@ impl<B: Backend> Session<'_, B> {
             let next = "name the directory of the log instead: nokv wal COMMAND DIR";
             return Err(Failure::new("wal takes neither --workdir nor --config", "command line", next));
         }
-        self.config = cli.config.as_deref().map(options::load).transpose()?;
-        let from_config = self.config.as_ref().map(|o| o.work_dir.clone());
+        let from_config = self.load_config(cli)?;
         // Only a directory that the file names: the default one would surprise.
         let from_config = from_config.filter(|dir| *dir != Options::default().work_dir);
         let workdir = cli.workdir.clone().or(from_config);
@@ -122,6 +135,24 @@ impl<B: Backend> Session<'_, B> {
             Command::Top(args) => self.top(workdir, args),
             command => self.run_in(self.named(workdir)?, command),
         }
+    }
+
+    /// Reads the file of `--config`; gives the directory that it names.
+    fn load_config(&mut self, cli: &Cli) -> Result<Option<PathBuf>> {
+        let Some(path) = cli.config.as_deref() else { return Ok(None) };
+        #[cfg(feature = "redis")]
+        if matches!(cli.command, Command::Redis(_)) && !redis::is_toml(path) {
+            let config = redis::load(path)?;
+            self.config = config.options_file.as_deref().map(options::load).transpose()?;
+            let dir = config.dir.clone();
+            self.redis_config = Some(config);
+            if !dir.as_os_str().is_empty() {
+                return Ok(Some(dir));
+            }
+            return Ok(self.config.as_ref().map(|options| options.work_dir.clone()));
+        }
+        self.config = Some(options::load(path)?);
+        Ok(self.config.as_ref().map(|options| options.work_dir.clone()))
     }
 
     /// Commands that need a directory.
@@ -154,6 +185,8 @@ impl<B: Backend> Session<'_, B> {
             Command::Vlog => self.inspect(dir, B::Store::vlog),
             Command::Regions => self.inspect(dir, B::Store::regions),
             Command::Workload(args) => self.workload(dir, args),
+            #[cfg(feature = "redis")]
+            Command::Redis(args) => self.redis(dir, args),
             Command::Compact(args) => self.compact(dir, args),
             Command::Checkpoint(args) => {
                 let store = self.open(dir, Access::Write)?;

@@ -275,6 +275,13 @@ pub trait Store {
     /// The address cannot be used.
     fn serve(&self, addr: &str, options: MetricsOptions) -> Result<MetricsServer>;
 
+    /// The store of a Redis server.
+    ///
+    /// # Errors
+    /// What the database met.
+    #[cfg(feature = "redis")]
+    fn redis(&self) -> Result<std::sync::Arc<dyn crate::redis::store::backend::Backend>>;
+
     /// Flushes and merges everything into as few levels as possible; gives a summary.
     ///
     /// # Errors

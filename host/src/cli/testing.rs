@@ -126,6 +126,11 @@ impl Store for MapStore {
         Err(Failure::new("a map serves nothing", addr, ""))
     }
 
+    #[cfg(feature = "redis")]
+    fn redis(&self) -> Result<std::sync::Arc<dyn crate::redis::store::backend::Backend>> {
+        Err(Failure::new("a map serves nothing", "redis", ""))
+    }
+
     fn compact(&self, progress: &Progress) -> Result<Json> {
         progress.at(1, Some(1));
         Ok(serde_json::json!({"written_bytes": 2048}))

@@ -210,6 +210,16 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         self.inner.engine.touched_since(KeyRef::new(cf, key), since)
     }
 
+    /// May a write have touched `key` after `since`? As a precondition of a batch asks: true also where a merge left
+    /// nothing that would tell.
+    ///
+    /// # Errors
+    /// As [`Db::get_cf`].
+    pub fn changed_since(&self, cf: CfId, key: &[u8], since: Seq) -> Result<bool> {
+        self.check(cf)?;
+        self.inner.engine.changed_since(KeyRef::new(cf, key), since)
+    }
+
     /// The last seq that reads see.
     pub fn published_seq(&self) -> Seq {
         self.inner.engine.published()

@@ -45,10 +45,10 @@ pub use stats::{
     CacheDetail, CacheStatsSnapshot, ColumnFamilySnapshot, CompactionStatsSnapshot, EngineSnapshot,
     FlushStages, FlushStatsSnapshot, Health, HotKeyStat, HotStatsSnapshot, LatencySnapshot, LevelBytes,
     LsmLevelStats, LsmStatsSnapshot, MemorySnapshot, MemoryUse, MemtableSnapshot, PinSnapshot, PinsSnapshot,
-    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisSnapshot, RegionMetrics, RegionStatsSnapshot,
-    RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot, StatsCollector, StatsSnapshot,
-    TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot, ValueLogStatsSnapshot,
-    WalStatsSnapshot, WriteStatsSnapshot,
+    RaftStatsSnapshot, RecordCounts, RecoverySnapshot, RedisMetrics, RedisSnapshot, RegionMetrics,
+    RegionStatsSnapshot, RingSnapshot, SegmentBytes, SeqSnapshot, SpaceSnapshot, StallSnapshot,
+    StatsCollector, StatsSnapshot, TransportSnapshot, ValueLogGcSnapshot, ValueLogHead, ValueLogHotSnapshot,
+    ValueLogStatsSnapshot, WalStatsSnapshot, WriteStatsSnapshot,
 };
 pub use transaction::Transaction;
 pub use wal::Wal;

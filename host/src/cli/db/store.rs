@@ -185,6 +185,12 @@ impl Store for FileStore {
         })
     }
 
+    #[cfg(feature = "redis")]
+    fn redis(&self) -> Result<std::sync::Arc<dyn crate::redis::store::backend::Backend>> {
+        let embedded = crate::redis::store::embedded::Embedded::new(self.db.clone());
+        Ok(std::sync::Arc::new(embedded.map_err(|error| self.fail(&error))?))
+    }
+
     fn manifest(&self) -> Result<Json> {
         let state = self.db.manifest();
         let families: Vec<Json> = state

@@ -44,6 +44,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         let (hot, value_log_hot) = hot(hot_report);
         let compaction = self.engine().compaction_stats(self.options().compaction_value_alert_threshold);
         let regions = self.inner.stats.regions.read().clone();
+        let redis = self.inner.stats.redis.read().clone();
         StatsSnapshot {
             entries: signed(e.levels.iter().map(|l| l.entries).sum::<u64>() + e.memtable_entries),
             flush: flush(&e),
@@ -53,6 +54,7 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
             raft: self.raft_stats(),
             region: regions.map(|regions| regions.counts()).unwrap_or_default(),
             hot,
+            redis: redis.map(|redis| redis.counts()).unwrap_or_default(),
             cache: cache(&e),
             lsm: self.lsm_stats(&e, &compaction),
             engine: EngineSnapshot { value_log_hot, ..self.engine_section(&e, &write, hot_bytes) },

@@ -41,10 +41,17 @@ pub trait RegionMetrics: Send + Sync {
     fn counts(&self) -> RegionStatsSnapshot;
 }
 
+/// Where `redis.*` comes from: the front attaches it to [`StatsCollector::set_redis_metrics`].
+pub trait RedisMetrics: Send + Sync {
+    /// The front's counters, now. Called for each snapshot of the statistics.
+    fn counts(&self) -> RedisSnapshot;
+}
+
 /// What statistics keep beside the engine's own counters.
 #[derive(Default)]
 pub(super) struct HostStats {
     regions: RwLock<Option<Arc<dyn RegionMetrics>>>,
+    redis: RwLock<Option<Arc<dyn RedisMetrics>>>,
     loads: Mutex<forecast::Loads>,
 }
 
@@ -70,6 +77,11 @@ impl<V: Vfs, I: MemIndex> StatsCollector<V, I> {
     /// Attaches the source of `region.*`; the one before is let go.
     pub fn set_region_metrics(&self, regions: Arc<dyn RegionMetrics>) {
         *self.db.inner.stats.regions.write() = Some(regions);
+    }
+
+    /// Attaches the source of `redis.*`; the one before is let go.
+    pub fn set_redis_metrics(&self, redis: Arc<dyn RedisMetrics>) {
+        *self.db.inner.stats.redis.write() = Some(redis);
     }
 }
 

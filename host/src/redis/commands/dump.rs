@@ -1,0 +1,223 @@
+//! DUMP and RESTORE: values as bytes that Redis 7 gives and takes.
+
+use super::args::{STRING_BYTES_MAX, check_name, integer, is};
+use super::transfer::{Filling, score};
+use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
+use crate::redis::rdb::{self, Loaded, Writer};
+use crate::redis::store::backend::Table;
+use crate::redis::store::effects::Class;
+use crate::redis::store::keyspace::part_of;
+use nokv_core::formats::redis::Kind;
+
+/// The commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "dump",
+        arity: 2,
+        flags: Flags::READ,
+        keys: Keys::ONE,
+        handler: dump,
+        since: "2.6.0",
+        summary: "Returns a serialized representation of the value stored at a key.",
+        usage: "key",
+        ..Command::NEW
+    },
+    Command {
+        name: "restore",
+        arity: -4,
+        flags: Flags::WRITE.and(Flags::GROWS),
+        keys: Keys::ONE,
+        handler: restore,
+        since: "2.6.0",
+        summary: "Creates a key from the serialized representation of a value.",
+        usage: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        ..Command::NEW
+    },
+];
+
+fn dump(call: &mut Call<'_>) -> Answer<Reply> {
+    let key = call.args[1];
+    let Some(found) = call.read(key)? else { return Ok(Reply::Nil) };
+    let mut payload = Writer::new(found.kind);
+    if found.kind == Kind::String {
+        payload.single(&found.value);
+        return Ok(Reply::Bulk(payload.finish()));
+    }
+    let collection = call.keys.collection_of(call.db, key, &found)?;
+    let lower = collection.element(b"");
+    let mut cursor = call.keys.txn().scan(Table::Elements, &lower, Some(&collection.end()), false)?;
+    while cursor.advance()? {
+        match found.kind {
+            Kind::Set => payload.single(part_of(cursor.key())),
+            Kind::Hash => payload.pair(part_of(cursor.key()), &cursor.entry()?.value),
+            Kind::SortedSet => payload.scored(part_of(cursor.key()), score(&cursor.entry()?.value)?),
+            Kind::List | Kind::String => payload.single(&cursor.entry()?.value),
+        }
+        if payload.bytes() > STRING_BYTES_MAX {
+            return Err(Fail::STRING_TOO_LONG);
+        }
+    }
+    Ok(Reply::Bulk(payload.finish()))
+}
+
+#[derive(Default)]
+struct Options {
+    replaces: bool,
+    is_absolute: bool,
+}
+
+impl Options {
+    /// How often and when a key was used is not noted, so IDLETIME and FREQ have no effect, as without a policy that
+    /// looks at them.
+    fn parse(mut rest: &[&[u8]]) -> Answer<Self> {
+        let mut of = Self::default();
+        let (mut has_idle_time, mut has_frequency) = (false, false);
+        loop {
+            rest = match rest {
+                [] => return Ok(of),
+                [word, after @ ..] if is(word, "replace") => {
+                    of.replaces = true;
+                    after
+                }
+                [word, after @ ..] if is(word, "absttl") => {
+                    of.is_absolute = true;
+                    after
+                }
+                [word, seconds, after @ ..] if is(word, "idletime") && !has_frequency => {
+                    if integer(seconds)? < 0 {
+                        return Err(Fail::of("ERR Invalid IDLETIME value, must be >= 0"));
+                    }
+                    has_idle_time = true;
+                    after
+                }
+                [word, frequency, after @ ..] if is(word, "freq") && !has_idle_time => {
+                    if !(0..=255).contains(&integer(frequency)?) {
+                        return Err(Fail::of("ERR Invalid FREQ value, must be >= 0 and <= 255"));
+                    }
+                    has_frequency = true;
+                    after
+                }
+                _ => return Err(Fail::SYNTAX),
+            }
+        }
+    }
+}
+
+fn restore(call: &mut Call<'_>) -> Answer<Reply> {
+    let (key, payload) = (call.args[1], call.args[3]);
+    let options = Options::parse(&call.args[4..])?;
+    let slot = call.keys.slot(call.db, key)?;
+    if slot.found.is_some() && !options.replaces {
+        return Err(Fail::of("BUSYKEY Target key name already exists."));
+    }
+    let time =
+        u64::try_from(integer(call.args[2])?).map_err(|_| Fail::of("ERR Invalid TTL value, must be >= 0"))?;
+    let body = rdb::body(payload).ok_or(Fail::of("ERR DUMP payload version or checksum are wrong"))?;
+    let loaded = rdb::load(body).ok_or(Fail::of("ERR Bad data format"))?;
+    check(&loaded)?;
+    let now = call.keys.now();
+    let expires_at = if time == 0 || options.is_absolute { time } else { time.saturating_add(now) };
+    let was_there = call.keys.remove(&slot)?;
+    if expires_at != 0 && expires_at <= now {
+        if was_there {
+            call.event(Class::GENERIC, "del", key);
+        }
+        return Ok(Reply::Ok);
+    }
+    store(call, key, loaded, expires_at)?;
+    call.event(Class::GENERIC, "restore", key);
+    Ok(Reply::Ok)
+}
+
+/// Are all members and fields short enough?
+fn check(loaded: &Loaded) -> Answer<()> {
+    match loaded {
+        Loaded::String(_) | Loaded::List(_) => Ok(()),
+        Loaded::Set(members) => members.iter().try_for_each(|member| check_name(member)),
+        Loaded::SortedSet(members) => members.iter().try_for_each(|(member, _)| check_name(member)),
+        Loaded::Hash(fields) => fields.iter().try_for_each(|(field, _)| check_name(field)),
+    }
+}
+
+/// Gives a key that holds nothing (any more) its value.
+fn store(call: &mut Call<'_>, key: &[u8], loaded: Loaded, expires_at: u64) -> Answer<()> {
+    let (keys, db) = (&mut *call.keys, call.db);
+    let filling = match loaded {
+        Loaded::String(value) => {
+            let slot = keys.slot(db, key)?;
+            return keys.put(slot, value, expires_at);
+        }
+        Loaded::List(elements) => {
+            let mut list = Filling::new(keys, db, key, Kind::List);
+            elements.into_iter().try_for_each(|element| list.push(keys, element))?;
+            list
+        }
+        Loaded::Set(members) => {
+            let mut set = Filling::new(keys, db, key, Kind::Set);
+            members.iter().try_for_each(|member| set.member(keys, member))?;
+            set
+        }
+        Loaded::SortedSet(members) => {
+            let mut sorted = Filling::new(keys, db, key, Kind::SortedSet);
+            members.iter().try_for_each(|(member, score)| sorted.scored(keys, member, *score))?;
+            sorted
+        }
+        Loaded::Hash(fields) => {
+            let mut hash = Filling::new(keys, db, key, Kind::Hash);
+            fields.into_iter().try_for_each(|(field, value)| hash.field(keys, &field, value))?;
+            hash
+        }
+    };
+    filling.finish(keys, expires_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    #[test]
+    fn values_are_restored() {
+        Bench::new().script(
+            r#"
+            > RESTORE s 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2"
+            +OK
+            > RESTORE s 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2"
+            -BUSYKEY Target key name already exists.
+            > RESTORE s -1 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" REPLACE
+            -ERR Invalid TTL value, must be >= 0
+            > RESTORE s 1000000 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" REPLACE
+            +OK
+            > TTL s
+            :1000
+            > GET s
+            abc
+            > RESTORE t 99999999999999 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" ABSTTL
+            +OK
+            > PEXPIRETIME t
+            :99999999999999
+            > RESTORE u 1 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" ABSTTL
+            +OK
+            > EXISTS u
+            :0
+            > RESTORE u 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" IDLETIME 1 FREQ 1
+            -ERR syntax error
+            > RESTORE u 0 "\x00\x03\x61\x62\x63\x0a\x00\xd9\xac\x30\x3d\x41\x72\xa2\xe2" FREQ 256
+            -ERR Invalid FREQ value, must be >= 0 and <= 255
+            > RESTORE u 0 abc
+            -ERR DUMP payload version or checksum are wrong
+            > RESTORE u 0 "\x00\x03abcd\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+            -ERR DUMP payload version or checksum are wrong
+            > RESTORE m 0 "\x0b\x0e\x02\x00\x00\x00\x03\x00\x00\x00\x03\x00\x05\x00\x09\x00\x0a\x00\xac\x54\x1f\x79\x99\x74\xe2\x6f"
+            +OK
+            > TYPE m
+            +set
+            > COPY m n
+            :1
+            > SORT n
+            [3 5 9]
+            > DUMP none
+            nil
+            "#,
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! What EXEC runs is one transaction of the store. A watched key is a precondition of it: that nobody wrote it since.
+
+use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
+use crate::redis::server::client::{Queue, Watched};
+use crate::redis::store::backend::{Table, Unchanged};
+
+const CONTROL: Flags =
+    Flags::FAST.and(Flags::LOADING).and(Flags::STALE).and(Flags::NO_SCRIPT).and(Flags::ALLOW_BUSY);
+
+/// The commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "multi",
+        arity: 1,
+        flags: CONTROL,
+        handler: multi,
+        group: "transactions",
+        since: "1.2.0",
+        summary: "Starts a transaction.",
+        ..Command::NEW
+    },
+    Command {
+        name: "exec",
+        arity: 1,
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::NO_SCRIPT).and(Flags::SKIP_SLOWLOG),
+        handler: exec,
+        group: "transactions",
+        since: "1.2.0",
+        summary: "Executes all commands in a transaction.",
+        ..Command::NEW
+    },
+    Command {
+        name: "discard",
+        arity: 1,
+        flags: CONTROL,
+        handler: discard,
+        group: "transactions",
+        since: "2.0.0",
+        summary: "Discards a transaction.",
+        ..Command::NEW
+    },
+    Command {
+        name: "watch",
+        arity: -2,
+        flags: CONTROL,
+        keys: Keys::ALL,
+        handler: watch,
+        group: "transactions",
+        since: "2.2.0",
+        summary: "Monitors changes to keys to determine the execution of a transaction.",
+        usage: "key [key ...]",
+        ..Command::NEW
+    },
+    Command {
+        name: "unwatch",
+        arity: 1,
+        flags: CONTROL,
+        handler: unwatch,
+        group: "transactions",
+        since: "2.2.0",
+        summary: "Forgets about watched keys of a transaction.",
+        ..Command::NEW
+    },
+];
+
+fn multi(call: &mut Call<'_>) -> Answer<Reply> {
+    let mut client = call.client.borrow_mut();
+    if client.queue.is_some() {
+        return Err(Fail::of("ERR MULTI calls can not be nested"));
+    }
+    client.queue = Some(Queue::default());
+    Ok(Reply::Ok)
+}
+
+fn discard(call: &mut Call<'_>) -> Answer<Reply> {
+    let mut client = call.client.borrow_mut();
+    if client.queue.take().is_none() {
+        return Err(Fail::of("ERR DISCARD without MULTI"));
+    }
+    client.watched.clear();
+    Ok(Reply::Ok)
+}
+
+fn exec(call: &mut Call<'_>) -> Answer<Reply> {
+    let (queue, watched) = {
+        // They are put back: another writer of the store may make it run again. When it is over they go.
+        let mut client = call.client.borrow_mut();
+        let watched = client.watched.clone();
+        let Some(queue) = &mut client.queue else { return Err(Fail::of("ERR EXEC without MULTI")) };
+        (std::mem::take(queue), watched)
+    };
+    if queue.is_broken {
+        return Err(Fail::of("EXECABORT Transaction discarded because of previous errors."));
+    }
+    for watched in watched {
+        // Another space under the same number is another key.
+        let is_there = watched.condition.table == Table::Keys(call.keys.space(watched.db));
+        if !is_there || !call.keys.txn().backend().is_unchanged(&watched.condition)? {
+            return Ok(Reply::NilArray);
+        }
+        call.keys.txn().require(watched.condition);
+    }
+    let replies = call.run_queue(&queue.commands);
+    call.client.borrow_mut().queue = Some(queue);
+    Ok(Reply::Array(replies?))
+}
+
+fn watch(call: &mut Call<'_>) -> Answer<Reply> {
+    if call.client.borrow().queue.is_some() {
+        return Err(Fail::of("ERR WATCH inside MULTI is not allowed"));
+    }
+    let table = Table::Keys(call.keys.space(call.db));
+    let since = call.keys.txn().since();
+    let mut client = call.client.borrow_mut();
+    for key in &call.args[1..] {
+        let is_new = !client.watched.iter().any(|w| w.condition.table == table && w.condition.key == *key);
+        if is_new {
+            let condition = Unchanged { table, key: key.to_vec(), since };
+            client.watched.push(Watched { db: call.db, condition });
+        }
+    }
+    Ok(Reply::Ok)
+}
+
+fn unwatch(call: &mut Call<'_>) -> Answer<Reply> {
+    call.client.borrow_mut().watched.clear();
+    Ok(Reply::Ok)
+}

@@ -1,0 +1,216 @@
+//! Collections that are written as a whole and may be larger than one batch: results of `SUNIONSTORE` and its like.
+//!
+//! Elements without a head are invisible, so they may be written ahead of the command that they belong to. A `building`
+//! record tells of them until the head is there:
+//!
+//! ```text
+//! a. record and first piece   one batch, as soon as more than a piece is at hand; takes the collection's number, too
+//! b. further pieces           one batch each
+//! c. commit of the command    the rest of the elements, the head, the end of the record, what else the command does
+//!
+//! crash before a     nothing
+//! crash from a to c  record and elements, no head: Keyspace::open removes both
+//! crash after c      the collection, no record
+//! ```
+//! A command that fails, or meets a conflict, leaves what a crash before c does. So does one whose builder is dropped
+//! while the rest of its transaction commits. [`Builds::sweep`] removes it when the next transaction begins:
+//!
+//! ```text
+//! d. elements and record go   one batch of range deletes, if the record is still there: if not, c did happen
+//!
+//! crash before d     as between a and c
+//! crash after d      nothing
+//! ```
+//! 1. What fits in a piece is written by the command's commit alone.
+//! 2. Nothing is written ahead under a range that the transaction deletes: that would delete it, too.
+
+use nokv_core::Result;
+use nokv_core::formats::redis::{self, Kind};
+
+use super::backend::{Backend, CommitError, Table};
+use super::changes::{Changes, Put};
+use super::keyspace::{Collection, Keyspace};
+use crate::redis::fail::Answer;
+
+/// Bytes of keys and values that are written at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Number and space of a collection.
+type Which = (u8, u64);
+
+/// Collections that were written ahead and have no committed head.
+#[derive(Debug)]
+pub(super) struct Builds {
+    /// Of this transaction, without a head yet.
+    open: Vec<Which>,
+    /// Of this transaction, with a head in it.
+    finished: Vec<Which>,
+    /// Of transactions that ended without them.
+    left: Vec<Which>,
+    piece_bytes: usize,
+}
+
+impl Builds {
+    pub(super) const fn new() -> Self {
+        Self { open: Vec::new(), finished: Vec::new(), left: Vec::new(), piece_bytes: PIECE_BYTES }
+    }
+
+    /// The transaction committed.
+    pub(super) fn committed(&mut self) {
+        self.finished.clear();
+        self.left.append(&mut self.open);
+    }
+
+    /// The transaction did not commit.
+    pub(super) fn abandoned(&mut self) {
+        self.left.append(&mut self.open);
+        self.left.append(&mut self.finished);
+    }
+
+    /// Removes what was left.
+    ///
+    /// # Errors
+    /// What the store met: the rest stays for the next time.
+    pub(super) fn sweep(&mut self, backend: &dyn Backend) -> Result<()> {
+        while let Some((space, collection)) = self.left.last().copied() {
+            let name = record_name(collection);
+            if backend.get(Table::System, &name)?.is_some() {
+                let (lower, upper) = (
+                    redis::collection_prefix(space, collection),
+                    redis::collection_prefix(space, collection + 1),
+                );
+                let mut changes = Changes::default();
+                changes.delete_range(Table::Elements, &lower, Some(&upper));
+                changes.delete_range(Table::Scores, &lower, Some(&upper));
+                changes.delete(Table::System, &name);
+                match backend.commit(&changes, &[]) {
+                    Ok(_) => {}
+                    Err(CommitError::Conflict) => return Ok(()),
+                    Err(CommitError::Store(error)) => return Err(error),
+                }
+            }
+            self.left.pop();
+        }
+        Ok(())
+    }
+}
+
+fn record_name(collection: u64) -> Vec<u8> {
+    [redis::SYSTEM_BUILDING, &collection.to_be_bytes()].concat()
+}
+
+/// A collection that is being written. Its key gets it by [`Build::finish`]; dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Build<'k> {
+    /// The collection. Set its expiry, flags and ends as it should have them; elements and lengths are counted here.
+    pub collection: Collection<'k>,
+    pending: Changes,
+    /// Something was written ahead.
+    is_ahead: bool,
+}
+
+impl Build<'_> {
+    /// Adds an element, which must be a new one.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn element(&mut self, keys: &mut Keyspace, part: &[u8], value: Vec<u8>) -> Answer<()> {
+        let length =
+            if self.collection.kind == Kind::List { value.len() } else { part.len().max(value.len()) };
+        self.collection.note_length(length);
+        self.collection.head.count += 1;
+        let key = self.collection.element(part);
+        self.put(keys, Table::Elements, &key, value)
+    }
+
+    /// Adds a member of a sorted set, which must be a new one.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn scored(&mut self, keys: &mut Keyspace, member: &[u8], score: f64) -> Answer<()> {
+        self.collection.note_length(member.len());
+        self.collection.head.count += 1;
+        let key = self.collection.score(redis::score_to_bits(score), member);
+        self.pending.put(Table::Scores, &key, Put { value: Vec::new(), kind: 0, expires_at: 0 });
+        let key = self.collection.element(member);
+        self.put(keys, Table::Elements, &key, (score + 0.0).to_le_bytes().to_vec())
+    }
+
+    fn put(&mut self, keys: &mut Keyspace, table: Table, key: &[u8], value: Vec<u8>) -> Answer<()> {
+        self.pending.put(table, key, Put { value, kind: 0, expires_at: 0 });
+        if self.pending.bytes() > keys.builds().piece_bytes {
+            self.write_ahead(keys, key)?;
+        }
+        Ok(())
+    }
+
+    fn write_ahead(&mut self, keys: &mut Keyspace, key: &[u8]) -> Answer<()> {
+        let changes = keys.txn().changes();
+        if !self.is_ahead && [Table::Elements, Table::Scores].iter().any(|table| changes.hides(*table, key)) {
+            self.move_to(keys);
+            return Ok(());
+        }
+        if !self.is_ahead {
+            let (space, collection) = (self.collection.space(), self.collection.head.collection);
+            let plain = |value| Put { value, kind: 0, expires_at: 0 };
+            self.pending.put(Table::System, &record_name(collection), plain(vec![space]));
+            self.pending.put(
+                Table::System,
+                redis::SYSTEM_NEXT,
+                plain(keys.next_number().to_le_bytes().to_vec()),
+            );
+            // Before the write: it may be there even if it seems to fail.
+            keys.builds().open.push((space, collection));
+            self.is_ahead = true;
+        }
+        // ORDER: the record is in the first piece.
+        keys.txn().spill(&self.pending)?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// What was not written goes into the transaction.
+    fn move_to(&mut self, keys: &mut Keyspace) {
+        for (table, writes) in self.pending.take() {
+            for (key, put) in writes {
+                match put {
+                    Some(put) => keys.txn().put(table, &key, put),
+                    None => keys.txn().delete(table, &key),
+                }
+            }
+        }
+    }
+}
+
+impl<'k> Build<'k> {
+    /// Gives the key its collection, within the transaction. What the key held must have been removed; an empty
+    /// collection leaves the key without one.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn finish(mut self, keys: &mut Keyspace) -> Answer<Collection<'k>> {
+        self.move_to(keys);
+        if self.is_ahead {
+            let which = (self.collection.space(), self.collection.head.collection);
+            // ORDER: the record ends in the batch that has the head.
+            keys.txn().delete(Table::System, &record_name(which.1));
+            let builds = keys.builds();
+            builds.open.retain(|open| *open != which);
+            builds.finished.push(which);
+        }
+        keys.save(&self.collection)?;
+        self.collection.exists = self.collection.head.count > 0;
+        Ok(self.collection)
+    }
+}
+
+impl Keyspace {
+    /// Begins a new collection for `key`; see [`Build::finish`].
+    pub fn build<'k>(&mut self, db: u8, key: &'k [u8], kind: Kind) -> Build<'k> {
+        let collection = self.new_collection(db, key, kind);
+        Build { collection, pending: Changes::default(), is_ahead: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;
