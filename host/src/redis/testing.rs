@@ -35,7 +35,8 @@ pub struct Bench {
 impl Bench {
     /// A server without keys.
     pub fn new() -> Self {
-        let mut server = Server { keys: keyspace(&MemFs::new()), state: State::new(Config::default()) };
+        let state = State::new(Config::default()).expect("settings that do");
+        let mut server = Server { keys: keyspace(&MemFs::new()), state };
         let client = connect(&mut server);
         Self { server, client }
     }
@@ -85,7 +86,9 @@ impl Bench {
 
 fn connect(server: &mut Server) -> ClientRef {
     let id = server.state.next_client();
-    let client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), Some("default".to_owned()));
+    let output = server.state.output.clone();
+    let mut client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), output);
+    client.user = server.state.acl.at_start();
     let client = ClientRef::new(client.into());
     server.state.clients.insert(id, client.clone());
     client
