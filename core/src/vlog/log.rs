@@ -64,6 +64,13 @@ pub struct SegmentInfo {
     pub settled: bool,
 }
 
+impl SegmentInfo {
+    /// Bucket and number.
+    pub const fn id(&self) -> (u16, u32) {
+        (self.bucket, self.segment)
+    }
+}
+
 /// A bucket got a new head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {

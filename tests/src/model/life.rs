@@ -75,7 +75,11 @@ impl<V: Vfs, I: MemIndex> Run<V, I> {
         let ratio = pick(&mut self.course, &[0.01, 0.3, 0.7]);
         self.note(|_| format!("collect {ratio}"));
         match self.db().run_value_log_gc(ratio) {
-            Ok(report) => assert!(report.segments > 0, "{report:?}"),
+            Ok(report) => assert!(
+                report.segments > 0 && report.refused == 0,
+                "{report:?}: {:?}",
+                self.db().health().value_log_refusals
+            ),
             Err(Error::NothingToCollect | Error::GcRejected) => {}
             Err(error) => panic!("run_value_log_gc: {error}"),
         }

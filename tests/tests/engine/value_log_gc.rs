@@ -1,13 +1,15 @@
 //! Collection as the engine hands it out: jobs a bucket, load, samples that contradict, refusals.
 #![allow(missing_docs)]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use nokv::{Db, Error, Options, Version, Vfs, WriteBatch};
-use nokv_core::engine::{Contradiction, Engine, GcStep, GcTick, Member};
+use nokv_core::engine::{Contradiction, Engine, Environment, GcReport, GcStep, GcTick, Member};
 use nokv_core::formats::KeyRef;
 use nokv_core::formats::vlog::record_len;
+use nokv_core::heat::Signals;
 use nokv_core::table::TableOptions;
 use nokv_core::vfs::{OpenMode, VfsFile};
 use nokv_index_skiplist::Skiplist;
@@ -141,22 +143,23 @@ fn a_manual_collection_is_refused_while_all_its_buckets_are_collected() {
 /// An engine whose tables count values of 2001 bytes as `wrong` says. Segment 1 holds only such, all alive; most of
 /// what the later segments hold is dead.
 fn with_a_wrong_account(wrong: fn(usize, u32) -> u64) -> Arc<Engine<MemFs, Skiplist>> {
+    with_an_account(wrong, environment())
+}
+
+fn with_an_account(account: fn(usize, u32) -> u64, environment: Environment) -> Arc<Engine<MemFs, Skiplist>> {
     let mut options = tiny(());
-    options.table = TableOptions::new(wrong);
+    options.table = TableOptions::new(account);
     options.value_threshold_bytes = 1000;
     options.value_log_buckets = 1;
     options.gc.sample_size_ratio = 1.0;
     options.gc.sample_from_head = true;
-    let engine = Engine::open(MemFs::new(), "db", options, environment()).unwrap();
+    let engine = Engine::open(MemFs::new(), "db", options, environment).unwrap();
     for round in 0..4u8 {
         for k in 0..40u32 {
             let (k, len) = if round == 0 { (k, 2001) } else { (1000 + k, 2000) };
             let mut batch = WriteBatch::new();
             batch.put(nokv::CfId::DEFAULT, &k.to_be_bytes(), &vec![round; len]).unwrap();
-            let (batch, _guard) = engine.prepare(&batch).unwrap();
-            let mut member = Member { batch: &batch, disable_wal: false, outcome: None };
-            engine.log(core::slice::from_mut(&mut member));
-            engine.apply(&batch, &member.outcome.unwrap().unwrap());
+            write(&engine, &batch);
         }
     }
     engine.flush_all().unwrap();
@@ -164,18 +167,69 @@ fn with_a_wrong_account(wrong: fn(usize, u32) -> u64) -> Arc<Engine<MemFs, Skipl
     engine
 }
 
-#[test]
-fn a_segment_whose_account_is_contradicted_is_left_alone_and_others_are_collected() {
-    let too_low = |key: usize, len: u32| if len == 2001 { 0 } else { record_len(key, len) };
-    let engine = with_a_wrong_account(too_low);
+fn write(engine: &Engine<MemFs, Skiplist>, batch: &WriteBatch) {
+    let (batch, _guard) = engine.prepare(batch).unwrap();
+    let mut member = Member { batch: &batch, disable_wal: false, outcome: None };
+    engine.log(core::slice::from_mut(&mut member));
+    engine.apply(&batch, &member.outcome.unwrap().unwrap());
+}
+
+/// Collects all that a manual collection finds.
+fn collect(engine: &Engine<MemFs, Skiplist>) -> GcReport {
     let mut collection = engine.gc_start(0.3).unwrap();
-    let report = loop {
+    loop {
         match engine.gc_step(&mut collection).unwrap() {
             GcStep::Done(report) => break report,
             GcStep::Wait => engine.flush_all().unwrap(),
             GcStep::Again => {}
         }
-    };
+    }
+}
+
+/// A whole manual collection runs where a pass, which has chosen its segments, says that a memtable was sealed.
+#[derive(Default)]
+struct Between {
+    engine: OnceLock<Weak<Engine<MemFs, Skiplist>>>,
+    is_armed: AtomicBool,
+    freed: OnceLock<GcReport>,
+}
+
+impl Signals for Between {
+    fn work_ready(&self) {
+        if self.is_armed.swap(false, Ordering::Relaxed) {
+            let engine = self.engine.get().unwrap().upgrade().unwrap();
+            engine.flush_all().unwrap();
+            self.freed.set(collect(&engine)).unwrap();
+        }
+    }
+}
+
+/// What another collection freed since the segments were chosen was sampled, found missing, and left alone for ever as
+/// damaged: health named segments that were not there, and a collection reported nothing but refusals.
+#[test]
+fn segments_that_another_collection_freed_meanwhile_are_not_refused() {
+    let between = Arc::new(Between::default());
+    let engine = with_an_account(record_len, Environment { signals: between.clone(), ..environment() });
+    between.engine.set(Arc::downgrade(&engine)).unwrap();
+    // Of a range delete nobody knows what it hides: the pass seals the memtable.
+    let mut batch = WriteBatch::new();
+    batch.delete_range(nokv::CfId::DEFAULT, b"x", b"y").unwrap();
+    write(&engine, &batch);
+    between.is_armed.store(true, Ordering::Relaxed);
+    let tick = engine.gc_tick().unwrap();
+    let freed = between.freed.get().expect("it ran between choosing and starting");
+    assert!(freed.segments > 1 && freed.refused == 0, "{freed:?}");
+    assert_eq!((tick, engine.has_collections()), (GcTick::Nothing, false));
+    assert_eq!((engine.gc_stats().gc_refused, engine.gc_refusals()), (0, Vec::new()));
+    // Its buckets are free again.
+    assert!(matches!(engine.gc_start(0.3), Err(Error::NothingToCollect)));
+}
+
+#[test]
+fn a_segment_whose_account_is_contradicted_is_left_alone_and_others_are_collected() {
+    let too_low = |key: usize, len: u32| if len == 2001 { 0 } else { record_len(key, len) };
+    let engine = with_a_wrong_account(too_low);
+    let report = collect(&engine);
     assert!(report.refused >= 1 && report.segments >= 1, "{report:?}");
     let refusals = engine.gc_refusals();
     assert_eq!((refusals[0].bucket, refusals[0].segment, refusals[0].expected_live), (0, 1, 0));

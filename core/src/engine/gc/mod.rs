@@ -14,7 +14,9 @@
 //!    merge of another job that moves values. Both count as *in flight*; step b waits until all that were at step a have left.
 //! 3. A table that is merged gives up the values of every verified victim, whichever job it is for: jobs of all
 //!    buckets together rewrite each table about once.
-//! 4. The host calls [`Engine::gc_tick`] at its interval, and runs what [`Engine::next_collection`] hands out on as
+//! 4. Victims are chosen first and their buckets registered then; what another job freed in between is left out. From
+//!    then on segments of these buckets leave by this job only.
+//! 5. The host calls [`Engine::gc_tick`] at its interval, and runs what [`Engine::next_collection`] hands out on as
 //!    many threads as it likes. A step is one table. Between steps the plan is made again: under load nothing is handed out.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -173,7 +175,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             gc.buckets.extend(picked.iter().map(|s| s.bucket));
             gc.manual += 1;
         }
-        Ok(Collection { job: self.gc_job(&picked, false) })
+        let job = self.gc_job(&picked, false);
+        if job.victims.is_empty() {
+            self.gc.lock().end(&job);
+            return Err(Error::NothingToCollect);
+        }
+        Ok(Collection { job })
     }
 
     fn gc_reject(&self) -> Error {
@@ -181,7 +188,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         Error::GcRejected
     }
 
-    /// A job of `picked`, whose buckets are registered.
+    /// A job of those of `picked` that are still there. Their buckets are registered.
     fn gc_job(&self, picked: &[SegmentUse], is_automatic: bool) -> Job {
         for s in picked.iter().filter(|s| s.head) {
             self.vlog.seal_head(s.bucket, s.segment);
@@ -191,10 +198,15 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let mut buckets: Vec<u16> = picked.iter().map(|s| s.bucket).collect();
         buckets.sort_unstable();
         buckets.dedup();
+        // ORDER: the buckets are registered, so nothing of them leaves from now on but by this job. Another one may have
+        // freed some of `picked` since they were chosen, and ended: what is gone must not be taken for damage.
+        let there = self.segments_there();
+        let victims: Vec<Victim> =
+            picked.iter().map(Victim::from).filter(|v| there.iter().any(|s| s.id() == v.id)).collect();
         Job {
             buckets,
-            victims: picked.iter().map(Victim::from).collect(),
-            all: picked.iter().map(|s| (s.bucket, s.segment)).collect(),
+            all: victims.iter().map(|v| v.id).collect(),
+            victims,
             barrier,
             verified: false,
             is_automatic,

@@ -86,8 +86,12 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             gc.automatic += jobs.len();
         }
         let jobs: Vec<Job> = jobs.values().map(|segments| self.gc_job(segments, true)).collect();
+        let (jobs, over): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| !job.victims.is_empty());
         let count = jobs.len();
-        self.gc.lock().queue.extend(jobs);
+        let mut gc = self.gc.lock();
+        over.iter().for_each(|job| gc.end(job));
+        gc.queue.extend(jobs);
+        drop(gc);
         Ok(if count == 0 { GcTick::Nothing } else { GcTick::Started(count) })
     }
 

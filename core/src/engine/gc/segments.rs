@@ -50,13 +50,11 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     pub(super) fn segment_uses(&self) -> Vec<SegmentUse> {
         // In this order: what is named in the view is in the segments listed later.
         let live = self.value_log_live();
-        let mut segments = self.vlog.segments();
-        let gone = self.retired.lock().segments.clone();
+        let mut segments = self.segments_there();
         let refused: Vec<SegmentId> = self.gc.lock().refused.keys().copied().collect();
         segments.retain(|s| {
-            let id = (s.bucket, s.segment);
             let is_empty_head = s.head && s.size <= SEGMENT_HEADER_BYTES;
-            !gone.contains(&id) && !refused.contains(&id) && !is_empty_head
+            !refused.contains(&s.id()) && !is_empty_head
         });
         segments
             .iter()
@@ -68,6 +66,16 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
                 head: s.head,
             })
             .collect()
+    }
+
+    /// The segments of the value log but for those on their way out. One that a collection takes out during the call may
+    /// be among them, none that left before.
+    pub(super) fn segments_there(&self) -> Vec<SegmentInfo> {
+        // In this order: a segment leaves the value log before it leaves this list.
+        let gone = self.retired.lock().segments.clone();
+        let mut segments = self.vlog.segments();
+        segments.retain(|s| !gone.contains(&s.id()));
+        segments
     }
 
     /// Unlinks value-log segments that retired, once no retired table or memtable that names them is read.
@@ -116,13 +124,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         _install: &Install<V>,
         segments: &[SegmentInfo],
     ) -> Vec<SegmentInfo> {
-        // In this order: a segment leaves the value log before it leaves this list.
-        let gone = self.retired.lock().segments.clone();
-        let there: Vec<SegmentId> = self.vlog.segments().iter().map(|s| (s.bucket, s.segment)).collect();
-        let stays = |s: &&SegmentInfo| {
-            let id = (s.bucket, s.segment);
-            !gone.contains(&id) && there.binary_search(&id).is_ok()
-        };
+        let there: Vec<SegmentId> = self.segments_there().iter().map(SegmentInfo::id).collect();
+        let stays = |s: &&SegmentInfo| there.binary_search(&s.id()).is_ok();
         segments.iter().filter(stays).copied().collect()
     }
 
