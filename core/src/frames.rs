@@ -28,6 +28,8 @@ pub(crate) struct Frames<F> {
     file: F,
     path: String,
     len: u64,
+    /// Fewer bytes were there than when it was opened.
+    has_shrunk: bool,
     /// Bytes of the file from `start` on.
     window: Vec<u8>,
     start: u64,
@@ -65,6 +67,7 @@ impl<F: VfsFile> Frames<F> {
             file,
             path: path.to_string(),
             len,
+            has_shrunk: false,
             window: Vec::new(),
             start: 0,
             long: Vec::new(),
@@ -76,6 +79,11 @@ impl<F: VfsFile> Frames<F> {
     /// Length of the file, in bytes.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Were fewer bytes there than when it was opened? Then somebody else changes it.
+    pub const fn has_shrunk(&self) -> bool {
+        self.has_shrunk
     }
 
     /// As many bytes at `at` as fit `buf` and the file; fewer only at its end.
@@ -91,6 +99,7 @@ impl<F: VfsFile> Frames<F> {
         };
         if read < most {
             self.len = at + read as u64;
+            self.has_shrunk = true;
         }
         Ok(read)
     }

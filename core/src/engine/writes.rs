@@ -351,7 +351,8 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let bounds = Bounds { version: Version::MAX, seq: Seq::MAX };
         let hit = point::get(view, key, key_hash(key), bounds, &|| self.now_ms())?;
-        Ok(hit.is_none_or(|hit| hit.version != Version::MAX))
+        // One that came after `since` tells nothing of what was dropped before it came; it is a change itself.
+        Ok(hit.is_none_or(|hit| hit.version != Version::MAX || hit.seq > since))
     }
 
     /// Inserts a logged batch into its memtable and publishes what is due. True if `published` moved: then

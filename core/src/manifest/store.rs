@@ -175,6 +175,9 @@ impl<V: Vfs> Manifest<V> {
             Some(clean) => clean.manifest_crc,
             None => frames.crc(0, replayed.whole_bytes)?,
         };
+        if frames.has_shrunk() {
+            return Err(Error::corrupt(path, frames.len(), "the bytes that were there when it was opened"));
+        }
         let clean = current.clean.clone();
         let links = fs.list(dir).at("list", dir)?.iter().find(|e| e.name == name).map_or(1, |e| e.links);
         let manifest = Self {
