@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use nokv_formats::walfs::{HEADER_BYTES, Position, encode_frame, frame_len};
 
 use super::log::Log;
+use super::survey::check_log_index;
 use super::tail::{State, Tail};
 use crate::error::{Error, Result};
 use crate::sync::{MutexGuard, Ordering};
@@ -21,7 +22,8 @@ impl<V: Vfs> Log<V> {
     /// A record replaces, for every look by log index, the earlier ones with the same index or a higher one.
     ///
     /// # Errors
-    /// A payload larger than a segment; a full disk (clean); or a failed write, after which the log is dead.
+    /// A payload larger than a segment; the highest number as log index, which none could follow; a full disk (clean);
+    /// or a failed write, after which the log is dead.
     pub fn append(&self, payload: &[u8], log_index: u64) -> Result<Position> {
         let tail = self.tail()?;
         let placed = self.place(tail, tail.state(), payload, log_index);
@@ -161,6 +163,7 @@ impl<V: Vfs> Log<V> {
         payload: &[u8],
         log_index: u64,
     ) -> Result<(MutexGuard<'t, State<V>>, Position)> {
+        check_log_index(log_index)?;
         loop {
             state.alive()?;
             let largest = tail.config.segment_bytes.max(state.active.segment.capacity) - HEADER_BYTES as u64;

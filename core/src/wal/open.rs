@@ -16,7 +16,7 @@ use super::log::{LOCK_FILE_NAME, Log, Mode, OpenReport};
 use super::options::{LogOptions, OnDamage, check_marker};
 use super::owner::refuse_database_log;
 use super::segment::{Segment, copy_before_write, make_dir, zero_file};
-use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, survey_segment};
+use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, log_index_of, survey_segment};
 use super::tail::{Config, Rotated, Tail, remove_segment};
 use super::truncate::{finish, pending, pretend};
 use crate::error::{Error, IoContext, Result};
@@ -159,6 +159,8 @@ pub(crate) fn rebuild_headers(surveyed: &mut [Surveyed], marker: u32) -> OpenRep
         if s.header.is_err() {
             report.headers_rebuilt.push(s.number);
             let index = follows.unwrap_or(s.raw_first_index);
+            // An index that its records cannot count on from was none.
+            let index = log_index_of(index, s.entries.saturating_sub(1)).map_or(0, |_| index);
             s.header = Ok(SegmentHeader::new(0, index, marker));
             s.header_rebuilt = true;
         }

@@ -12,7 +12,7 @@ use super::decoder::RecordDecoder;
 use super::log::{Log, Mode};
 use super::read::read_frame;
 use super::readers::Slot;
-use super::survey::SegmentInfo;
+use super::survey::{SegmentInfo, log_index_of};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Arc;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
@@ -282,6 +282,9 @@ impl<'l, V: Vfs> LogReader<'l, V> {
             Some(ordinal) => ordinal,
             None => count_before(file, &path, at, info.end, &mut self.buf)?,
         };
+        // More records than a sealed segment's header says: that header lies.
+        let log_index = log_index_of(info.first_log_index, ordinal)
+            .ok_or_else(|| Error::corrupt(&path, at.offset, "a log index that another can follow"))?;
         let payload = read_frame(file, &path, at.offset, info.end, &mut self.buf)?;
         let len = frame_len(payload.len()).unwrap_or(8) as u64;
         if !self.stand(Position { offset: at.offset + len, ..at }) {
@@ -289,10 +292,6 @@ impl<'l, V: Vfs> LogReader<'l, V> {
         }
         self.ordinal = Some(ordinal + 1);
         self.last = Some(at);
-        let log_index = match info.first_log_index {
-            0 => 0,
-            first => first.saturating_add(ordinal),
-        };
         Ok(Look::Found(Step { at, log_index, payload }))
     }
 }

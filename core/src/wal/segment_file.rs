@@ -23,7 +23,9 @@ use super::read::read_frame;
 use super::readers::Readers;
 use super::segment::make_dir;
 use super::segment_reader::SegmentReader;
-use super::survey::{SegmentInfo, Surveyed, Verdict, judge, list_segments, read_segment, survey_segment};
+use super::survey::{
+    SegmentInfo, Surveyed, Verdict, check_log_index, judge, list_segments, read_segment, survey_segment,
+};
 use super::tail::{Config, Rotated, index_of, write_index};
 use crate::error::{Error, IoContext, Result};
 use crate::sync::Mutex;
@@ -204,6 +206,7 @@ impl<V: Vfs> SegmentFile<V> {
     ) -> Result<Position> {
         state.alive()?;
         self.writable()?;
+        check_log_index(index)?;
         let State { open, frame, .. } = state;
         let open =
             open.as_mut().filter(|_| !state.sealed_in_memory).ok_or(Error::SegmentSealed(self.number))?;

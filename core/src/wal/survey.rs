@@ -101,6 +101,26 @@ fn too_large(path: &str) -> String {
     alloc::format!("{path} does not fit in memory")
 }
 
+/// No record has it: none could follow. So the index behind the last one is always a number.
+pub(crate) const NO_LOG_INDEX: u64 = u64::MAX;
+
+/// Refuses [`NO_LOG_INDEX`].
+pub(crate) fn check_log_index(log_index: u64) -> Result<()> {
+    if log_index == NO_LOG_INDEX {
+        return Err(Error::InvalidArgument("the highest number is no log index: none could follow".into()));
+    }
+    Ok(())
+}
+
+/// The log index of the record `ordinal` of a segment whose first one has `first`, 0 for none; `None` if it would be
+/// none.
+pub(crate) fn log_index_of(first: u64, ordinal: u64) -> Option<u64> {
+    match first {
+        0 => Some(0),
+        first => first.checked_add(ordinal).filter(|index| *index != NO_LOG_INDEX),
+    }
+}
+
 /// A segment with what its bytes say.
 #[derive(Debug, Clone)]
 pub(crate) struct Surveyed {
@@ -121,6 +141,12 @@ pub(crate) struct Surveyed {
 impl Surveyed {
     pub fn is_sealed(&self) -> bool {
         self.header.as_ref().is_ok_and(SegmentHeader::is_sealed)
+    }
+
+    /// No record can follow: its log index would be the highest number, which is none.
+    fn is_counted_out(&self) -> bool {
+        let first = self.header.as_ref().map_or(0, |h| h.first_log_index);
+        first != 0 && first.saturating_add(self.entries) == NO_LOG_INDEX
     }
 
     pub fn info(&self) -> SegmentInfo {
@@ -170,6 +196,7 @@ pub(crate) fn survey_segment<V: Vfs>(fs: &V, found: &SegmentFile, trust_seal: bo
             && header.write_offset <= found.file_bytes
             // More records than fit: the header lies, so the records are counted.
             && header.entry_count <= header.write_offset / FRAME_OVERHEAD_BYTES as u64
+            && log_index_of(header.first_log_index, header.entry_count.saturating_sub(1)).is_some()
         {
             surveyed.header = Ok(header);
             surveyed.end = header.write_offset;
@@ -182,8 +209,12 @@ pub(crate) fn survey_segment<V: Vfs>(fs: &V, found: &SegmentFile, trust_seal: bo
     surveyed.header = SegmentHeader::decode(head);
     surveyed.raw_first_index =
         head.get(44..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+    let first_index = surveyed.header.as_ref().map_or(0, |h| h.first_log_index);
     let stop = loop {
         match frames.look(surveyed.end)? {
+            Look::Record(_) if log_index_of(first_index, surveyed.entries).is_none() => {
+                break Look::Damage("a log index that another can follow");
+            }
             Look::Record(place) => {
                 surveyed.entries += 1;
                 surveyed.end = place.end;
@@ -236,7 +267,8 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a general log, whose records carry no proof of their own: damage is a torn tail if nothing whole
-/// lies behind it, or if it lies behind everything that a header claims. (The original moves the write offset
+/// lies behind it, or if it lies behind everything that a header claims. A record that no log index is left for was
+/// never appended, so that is no torn tail. (The original moves the write offset
 /// with every append, ours only after a sync: both are claims that damage before it is not a torn append.)
 pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
     let mut previous: Option<u32> = None;
@@ -255,7 +287,8 @@ pub(crate) fn judge(segments: &[Surveyed]) -> Verdict {
         let segment = s.number;
         let before_claim = Position { segment, offset: damage.offset } < claim;
         // A rebuilt header claims nothing, which is not the same as claiming that nothing was durable.
-        let is_torn = !s.is_sealed() && (behind == 0 || !(s.header_rebuilt || before_claim));
+        let is_torn =
+            !s.is_sealed() && !s.is_counted_out() && (behind == 0 || !(s.header_rebuilt || before_claim));
         return if is_torn {
             Verdict::Torn { segment, damage, behind }
         } else {

@@ -1,10 +1,14 @@
 //! What hostile bytes found in logs, one test for each.
 
+use nokv_core::Error;
 use nokv_core::formats::Seq;
 use nokv_core::formats::crc::crc32c;
 use nokv_core::formats::walfs::{HEADER_BYTES, SegmentHeader};
 use nokv_core::vfs::{OpenMode, Vfs, VfsFile};
-use nokv_core::wal::{BatchLog, BatchLogConfig, Log, LogOptions, RecoverFrom, Section, replay_read_only};
+use nokv_core::wal::{
+    BatchLog, BatchLogConfig, Log, LogOptions, Next, OnDamage, RecoverFrom, Section, SegmentFile,
+    replay_read_only,
+};
 use nokv_vfs_mem::MemFs;
 
 const CONFIG: BatchLogConfig = BatchLogConfig { segment_bytes: 512, db_id: 7 };
@@ -95,4 +99,94 @@ fn a_count_of_records_that_cannot_fit_is_no_panic() {
         let opened = Log::open(fs.kill_clone(), "log", options);
         assert!(opened.is_err() || read_only, "the records say otherwise");
     }
+}
+
+fn small() -> LogOptions {
+    LogOptions { segment_bytes: 4096, ..LogOptions::default() }
+}
+
+/// Three records from log index `first` on, forged into the header of the only segment.
+fn three_from(first: u64, sealed: bool) -> MemFs {
+    let fs = MemFs::new();
+    let log = Log::open(fs.clone(), "log", small()).unwrap();
+    (1..=3u64).for_each(|i| assert!(log.append(&[i as u8; 40], i).is_ok()));
+    if sealed {
+        log.close().unwrap();
+    } else {
+        log.sync().unwrap();
+    }
+    drop(log);
+    let fs = fs.kill_clone();
+    let path = "log/000000001.wal";
+    let mut header = SegmentHeader::decode(&fs.contents(path).unwrap()[..HEADER_BYTES]).unwrap();
+    header.first_log_index = first;
+    fs.open(path, OpenMode::ReadWrite).unwrap().write_at(&header.to_bytes(), 0).unwrap();
+    fs
+}
+
+/// The log indexes of a log up to its end or damage; is there damage? Each is found where its record is.
+fn log_indexes(log: &Log<MemFs>) -> (Vec<u64>, bool) {
+    let mut reader = log.reader();
+    let mut indexes = Vec::new();
+    loop {
+        match reader.next() {
+            Ok(Next::Record(record)) => {
+                assert_eq!(log.position_for_index(record.log_index), Ok(record.position));
+                indexes.push(record.log_index);
+            }
+            Ok(_) => return (indexes, false),
+            Err(error) => {
+                assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                return (indexes, true);
+            }
+        }
+    }
+}
+
+/// Log indexes that counted past the largest number were held at it: two records had the same one, and looking it up
+/// gave another place than reading. The largest number itself is none, since nothing could follow.
+#[test]
+fn log_indexes_past_the_largest_number_are_damage() {
+    for sealed in [true, false] {
+        for fit in 0..=3 {
+            let first = u64::MAX - fit;
+            let left: Vec<u64> = (first..u64::MAX).collect();
+            let fs = three_from(first, sealed);
+            let read_only = LogOptions { read_only: true, ..small() };
+            let log = Log::open(fs.clone(), "log", read_only).unwrap();
+            assert_eq!(log_indexes(&log), (left.clone(), fit < 3), "{fit} {sealed}");
+            let refused = Log::open(fs.kill_clone(), "log", small());
+            assert_eq!(refused.is_err_and(|e| e.is_corrupt()), fit < 3, "{fit} {sealed}");
+            let cut = LogOptions { on_damage: OnDamage::Cut, ..small() };
+            let log = Log::open(fs.clone(), "log", cut).unwrap();
+            assert_eq!(log_indexes(&log), (left.clone(), false), "{fit} {sealed}");
+            assert!(matches!(log.append(b"none", u64::MAX), Err(Error::InvalidArgument(_))));
+            log.append(b"lower", 7).unwrap();
+            assert_eq!(log.index_bounds(), Some((7, 7)), "it replaces those above");
+            log.close().unwrap();
+            drop(log);
+            let log = Log::open(fs, "log", small()).unwrap();
+            assert_eq!(log.index_bounds(), Some((7, 7)));
+        }
+    }
+}
+
+#[test]
+fn the_largest_number_is_no_log_index() {
+    let refused = |result: nokv_core::Result<_>| matches!(result, Err(Error::InvalidArgument(_)));
+    let fs = MemFs::new();
+    let log = Log::open(fs.clone(), "log", small()).unwrap();
+    assert!(refused(log.append(b"none", u64::MAX)));
+    log.append(b"last", u64::MAX - 1).unwrap();
+    assert!(refused(log.append(b"none", u64::MAX)));
+    assert!(log.append_batch(&[b"a", b"b"], u64::MAX - 1).is_err());
+    log.close().unwrap();
+    drop(log);
+    let log = Log::open(fs.clone(), "log", small()).unwrap();
+    assert!(refused(log.append(b"none", u64::MAX)));
+    assert_eq!(log.index_bounds(), Some((u64::MAX - 1, u64::MAX - 1)));
+    let segment = SegmentFile::open(fs, "single", 1, &small()).unwrap();
+    assert!(refused(segment.write(b"none", u64::MAX)));
+    segment.write(b"last", u64::MAX - 1).unwrap();
+    assert!(refused(segment.write(b"none", u64::MAX)));
 }
