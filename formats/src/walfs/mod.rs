@@ -13,7 +13,8 @@
 //! 1. A frame starts at a multiple of 8 from the start of the file, the first at 64.
 //! 2. A frame head of zero crc and zero length is the clean end: no record has that head, since the checksum
 //!    of four zero bytes is not zero.
-//! 3. The log index of the i-th record is `first_log_index + i`; a first index of 0 means "no log indexes".
+//! 3. The log index of the i-th record is `first_log_index + i`; a first index of 0 means "no log indexes". The highest
+//!    number is the index of no record: none could follow.
 
 mod frame;
 #[cfg(test)]

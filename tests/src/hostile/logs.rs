@@ -52,7 +52,14 @@ fn records(log: &Log<MemFs>) -> (Records, bool) {
         if let Ok(read) = log.read(*place) {
             assert_eq!(read, *payload);
         }
-        if *log_index > 0 && log.position_for_index(*log_index).is_ok_and(|found| found != *place) {
+        // An index file has no checksum: one of the right form is believed, also where records were made up that stand
+        // elsewhere. Its places are read with their checksums, as all are.
+        let read = places.iter().filter(|p| p.segment == place.segment).map(|p| p.offset);
+        let elsewhere = log
+            .index(place.segment)
+            .is_ok_and(|entries| entries.iter().zip(read).any(|(e, at)| e.offset != at));
+        let found = log.position_for_index(*log_index);
+        if *log_index > 0 && !elsewhere && found.is_ok_and(|found| found != *place) {
             panic!("log index {log_index} is at {place}");
         }
     }
