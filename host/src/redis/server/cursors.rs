@@ -4,7 +4,7 @@
 //! oldest positions go first; a number that is not known (any more) is an error, never another position.
 //!
 //! 1. A number may be used again as long as it is known: it always means the same position.
-//! 2. Numbers start at random and are given in order, below [`CURSOR_LIMIT`] and never 0, so that numbers from before a
+//! 2. Numbers start at random and are given in order, below `CURSOR_LIMIT` and never 0, so that numbers from before a
 //!    restart are hardly ever known.
 
 use std::collections::{BTreeMap, VecDeque};

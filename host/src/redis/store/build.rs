@@ -13,7 +13,7 @@
 //! crash after c      the collection, no record
 //! ```
 //! A command that fails, or meets a conflict, leaves what a crash before c does. So does one whose builder is dropped
-//! while the rest of its transaction commits. [`Builds::sweep`] removes it when the next transaction begins:
+//! while the rest of its transaction commits. `Builds::sweep` removes it when the next transaction begins:
 //!
 //! ```text
 //! d. elements and record go   one batch of range deletes, if the record is still there: if not, c did happen

@@ -16,7 +16,7 @@
 //!    was not written since `as_of`. An index goes if an entry that changed has no note, or if its total is not the
 //!    count of the head then. A transaction that does not commit changes nothing.
 //! 3. Reads of a transaction that changes the collection itself walk.
-//! 4. All of them together take [`Sizes::bytes_max`]; the one that was used longest ago goes first.
+//! 4. All of them together take `Sizes::bytes_max`; the one that was used longest ago goes first.
 
 mod fences;
 
