@@ -4,7 +4,7 @@
 //!
 //! A case is one damage at one place, and its name says which: a slice takes some of the cases of a full run. A full run
 //! has every bit, cut, sector and pair of sectors of what is used, and of the first bytes of the zeros behind it. Of the
-//! zeros far behind it has one bit and one cut in each [`ZEROS_STEP`] bytes.
+//! zeros far behind it has one bit and one cut in each `ZEROS_STEP` bytes.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

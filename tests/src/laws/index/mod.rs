@@ -1,7 +1,7 @@
 //! The laws of [`MemIndex`]: every index passes [`check_index`], or has a test of each law by [`each_index_law`].
 //!
 //! Who may call it: the suites; each law gets a function that makes an empty index. Random parts run from fixed
-//! seeds. Counts shrink under Miri (second number of [`sized`]), which runs the suite too; no law is left out there.
+//! seeds. Counts shrink under Miri (second number of `sized`), which runs the suite too; no law is left out there.
 //!
 //! [`each_index_law`]: crate::each_index_law
 
