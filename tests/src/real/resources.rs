@@ -157,6 +157,8 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
         ballast: Vec::new(),
     };
     let mut child = Process::start(&orders.to_args(), &place.join("errors"));
+    // Files that it may have open each on its own: those of the moment with the most, as the open files are.
+    let (mut segments, mut log) = (0, 0);
     // Until it has done something.
     let mut steps = 0;
     while steps < 2_000 {
@@ -167,6 +169,8 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
         if model.created {
             figures.child_files = figures.child_files.max(entries(&format!("/proc/{pid}/fd")));
             figures.child_threads = figures.child_threads.max(entries(&format!("/proc/{pid}/task")));
+            segments = segments.max(files_below(&dir.join("vlog"))?);
+            log = log.max(files_below(&dir.join("wal"))?);
             figures.child_memory = figures.child_memory.max(memory_kib(&pid.to_string()));
         }
         child.go_on()?;
@@ -174,7 +178,7 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
     child.kill()?;
     model.follow(&record, first).map_err(|e| e.to_string())?;
     let child_options = options(dir, shape.seed, n * 2);
-    check_child(&figures, &child_options, dir)?;
+    check_child(&figures, &child_options, (segments, log))?;
     let resolved = Question { dir, model, n }.verify()?;
     model.resolve(&resolved);
     *first = model.threads.iter().map(|reach| reach.acked + 1).collect();
@@ -192,9 +196,14 @@ fn one(model: &mut Model, first: &mut Vec<u64>, place: &Path, dir: &Path, n: u64
     Ok(figures)
 }
 
-fn check_child(figures: &Round, options: &Options, dir: &Path) -> Result<(), String> {
-    let segments = Image::take(&dir.join("vlog")).map_err(|e| e.to_string())?.files() as u64;
-    let log = Image::take(&dir.join("wal")).map_err(|e| e.to_string())?.files() as u64;
+fn files_below(dir: &Path) -> Result<u64, String> {
+    if !dir.exists() {
+        return Ok(0);
+    }
+    Ok(Image::take(dir).map_err(|e| e.to_string())?.files() as u64)
+}
+
+fn check_child(figures: &Round, options: &Options, (segments, log): (u64, u64)) -> Result<(), String> {
     let most = FILES_OF_PROCESS + FILES_OF_DB + options.open_files_max as u64 + 2 * segments + log;
     if figures.child_files > most {
         return Err(format!("{} open files of a child, more than {most}", figures.child_files));
