@@ -6,16 +6,16 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::batch::{Op, Ops};
-use nokv_formats::{CfId, KeyBuf, KeyRef, Kind, NEVER, Seq, Version};
+use nokv_formats::{CfId, KeyRef, Kind, NEVER, Seq, Version};
 
 use crate::error::{Error, Result};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// "No write has touched `key` after `since`": checked when the batch is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Precondition {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Precondition<'a> {
     /// The key.
-    pub key: KeyBuf,
+    pub key: KeyRef<'a>,
     /// The seq at which the caller read it.
     pub since: Seq,
 }
@@ -26,13 +26,21 @@ pub struct WriteBatch {
     ops: Vec<u8>,
     count: u32,
     value_bytes_max: usize,
-    preconditions: Vec<Precondition>,
+    /// Of each: family, end of its key in `condition_keys`, seq.
+    conditions: Vec<(CfId, usize, Seq)>,
+    condition_keys: Vec<u8>,
 }
 
 impl WriteBatch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { ops: Vec::new(), count: 0, value_bytes_max: 0, preconditions: Vec::new() }
+        Self {
+            ops: Vec::new(),
+            count: 0,
+            value_bytes_max: 0,
+            conditions: Vec::new(),
+            condition_keys: Vec::new(),
+        }
     }
 
     /// An empty batch with room for `bytes` of operations.
@@ -133,12 +141,23 @@ impl WriteBatch {
     /// Commits the batch only if no write has touched `key` after `since`; otherwise the whole batch is
     /// refused with [`Error::Conflict`].
     pub fn require_unchanged(&mut self, cf: CfId, key: &[u8], since: Seq) {
-        self.preconditions.push(Precondition { key: KeyRef::new(cf, key).to_buf(), since });
+        self.condition_keys.extend_from_slice(key);
+        self.conditions.push((cf, self.condition_keys.len(), since));
     }
 
     /// The preconditions.
-    pub fn preconditions(&self) -> &[Precondition] {
-        &self.preconditions
+    pub fn preconditions(&self) -> impl Iterator<Item = Precondition<'_>> {
+        let mut start = 0;
+        self.conditions.iter().map(move |(cf, end, since)| {
+            let key = self.condition_keys.get(start..*end).unwrap_or_default();
+            start = *end;
+            Precondition { key: KeyRef::new(*cf, key), since: *since }
+        })
+    }
+
+    /// Has it preconditions?
+    pub const fn is_conditional(&self) -> bool {
+        !self.conditions.is_empty()
     }
 
     /// How many operations.
@@ -175,14 +194,16 @@ impl WriteBatch {
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.ops.clear();
-        self.preconditions.clear();
+        self.conditions.clear();
+        self.condition_keys.clear();
         self.count = 0;
         self.value_bytes_max = 0;
     }
 
     /// The same batch with its operations replaced.
     pub(crate) fn with_ops(&self, ops: Vec<u8>) -> Self {
-        Self { ops, count: self.count, value_bytes_max: 0, preconditions: self.preconditions.clone() }
+        let (conditions, condition_keys) = (self.conditions.clone(), self.condition_keys.clone());
+        Self { ops, count: self.count, value_bytes_max: 0, conditions, condition_keys }
     }
 }
 

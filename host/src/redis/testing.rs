@@ -7,7 +7,7 @@ use nokv_vfs_mem::MemFs;
 use super::config::Config;
 use super::resp::reply::Protocol;
 use super::server::client::{Client, ClientRef};
-use super::server::exec::Server;
+use super::server::exec::{Clock, Server};
 use super::server::state::State;
 use super::store::embedded::Embedded;
 use super::store::keyspace::Keyspace;
@@ -35,7 +35,8 @@ pub struct Bench {
 impl Bench {
     /// A server without keys.
     pub fn new() -> Self {
-        let mut server = Server { keys: keyspace(&MemFs::new()), state: State::new(Config::default()) };
+        let state = State::new(Config::default()).expect("settings that do");
+        let mut server = Server { keys: keyspace(&MemFs::new()), state, clock: Clock::now() };
         let client = connect(&mut server);
         Self { server, client }
     }
@@ -56,6 +57,7 @@ impl Bench {
     pub fn run_as(&mut self, client: &ClientRef, command: &str) -> String {
         let words = words(command);
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        self.server.clock = Clock::now();
         self.server.request(client, &args);
         replies(client)
     }
@@ -85,7 +87,9 @@ impl Bench {
 
 fn connect(server: &mut Server) -> ClientRef {
     let id = server.state.next_client();
-    let client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), Some("default".to_owned()));
+    let output = server.state.output.clone();
+    let mut client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), output);
+    client.user = server.state.acl.at_start();
     let client = ClientRef::new(client.into());
     server.state.clients.insert(id, client.clone());
     client

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn slow_commands_are_cut() {
-        let long = vec![b'x'; 200];
+        let long = [b'x'; 200];
         let args: Vec<&[u8]> = std::iter::repeat_n(&long[..], 40).collect();
         let cut = cut(&args);
         assert_eq!(cut.len(), 32);

@@ -27,7 +27,7 @@
 use nokv_core::Result;
 use nokv_core::formats::redis::{self, Kind};
 
-use super::backend::{Backend, CommitError, Table};
+use super::backend::{Backend, CommitError, Conditions, Table};
 use super::changes::{Changes, Put};
 use super::keyspace::{Collection, Keyspace};
 use crate::redis::fail::Answer;
@@ -83,7 +83,7 @@ impl Builds {
                 changes.delete_range(Table::Elements, &lower, Some(&upper));
                 changes.delete_range(Table::Scores, &lower, Some(&upper));
                 changes.delete(Table::System, &name);
-                match backend.commit(&changes, &[]) {
+                match backend.commit(&changes, &Conditions::NONE) {
                     Ok(_) => {}
                     Err(CommitError::Conflict) => return Ok(()),
                     Err(CommitError::Store(error)) => return Err(error),

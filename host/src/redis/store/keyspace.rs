@@ -122,6 +122,8 @@ pub struct Keyspace {
     counts: Counts,
     /// By space: the time of the first expiry, or a time before it; `u64::MAX` if there is none.
     next_due: [u64; SPACES],
+    /// The first of them.
+    first_due: u64,
     /// What was written ahead of a head.
     builds: Builds,
     /// Ranks in large collections.
@@ -153,6 +155,7 @@ impl Keyspace {
             next,
             counts,
             next_due: [0; SPACES],
+            first_due: 0,
             builds: Builds::new(),
             ranks: Ranks::new(),
         };
@@ -238,6 +241,7 @@ impl Keyspace {
                 self.spaces_now = self.spaces;
                 // What was due still is.
                 self.next_due = [0; SPACES];
+                self.first_due = 0;
                 Err(error)
             }
         }
@@ -433,6 +437,7 @@ impl Keyspace {
         self.txn.set(Table::Expiries, &at, redis::expiry_value(kind, collection).to_vec());
         let due = &mut self.next_due[usize::from(space) % SPACES];
         *due = expires_at.min(*due);
+        self.first_due = expires_at.min(self.first_due);
     }
 
     /// What a key held goes: its expiry, and its elements if `with_elements`.
@@ -511,8 +516,8 @@ impl Keyspace {
     }
 
     /// The earliest time at which [`Keyspace::expire_due`] may have something to do.
-    pub fn next_due(&self) -> u64 {
-        self.next_due.iter().copied().min().unwrap_or(u64::MAX)
+    pub const fn next_due(&self) -> u64 {
+        self.first_due
     }
 
     /// Takes up to `limit` keys out whose time has come, within the transaction; gives their number. With fewer than
@@ -562,6 +567,7 @@ impl Keyspace {
             self.effects.expired += 1;
         }
         self.next_due[usize::from(space)] = next;
+        self.first_due = self.next_due.iter().copied().min().unwrap_or(u64::MAX);
         Ok(due.len())
     }
 

@@ -27,9 +27,10 @@ use nokv_core::formats::redis::{self, COLLECTION_PREFIX_BYTES, Head};
 
 use self::fences::{Fences, Place, SIZES, Sizes, runs_of};
 use super::backend::{Backend, Cursor, Table, Unchanged};
-use super::changes::{Changes, Writes};
+use super::changes::Changes;
 use super::keyspace::{Collection, Keyspace, part_of};
 use super::txn::Txn;
+use super::writes::Writes;
 use crate::redis::fail::Answer;
 
 /// A space and a key in it.
@@ -119,10 +120,10 @@ impl Ranks {
 
     fn touched_of(&self, space: u8, writes: &Writes, touched: &mut Vec<Name>) {
         if writes.len() <= self.by_key.len() {
-            let names = writes.keys().map(|key| (space, key.clone()));
+            let names = writes.iter().map(|(key, _)| (space, key.clone()));
             touched.extend(names.filter(|name| self.by_key.contains_key(name)));
         } else {
-            let written = |name: &&Name| name.0 == space && writes.contains_key(&name.1);
+            let written = |name: &&Name| name.0 == space && writes.get(&name.1).is_some();
             touched.extend(self.by_key.keys().filter(written).cloned());
         }
     }

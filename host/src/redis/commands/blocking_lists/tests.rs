@@ -117,7 +117,7 @@ fn who_goes_or_gives_up_is_not_served() {
     let tired = waiting(&mut bench, "blmove l m left left 5");
     let last = waiting(&mut bench, "blpop l 0");
     bench.server.forget(&gone);
-    bench.server.stop_waiting(&tired, None);
+    assert!(bench.server.state.stop_waiting(&tired, None));
     assert_eq!(replies(&tired), "nil");
     bench.run("rpush l a");
     assert_eq!(replies(&last), "[l a]");
