@@ -172,4 +172,12 @@ pub trait Cursor: Send {
     /// # Errors
     /// What the store met.
     fn entry(&self) -> Result<Stored>;
+
+    /// Shows the value of the entry that it stands on, without a copy where the store can.
+    ///
+    /// # Errors
+    /// What the store met.
+    fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.entry().map(|entry| look(&entry.value))
+    }
 }

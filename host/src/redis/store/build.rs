@@ -129,8 +129,10 @@ impl Build<'_> {
     /// What the store met.
     pub fn scored(&mut self, keys: &mut Keyspace, member: &[u8], score: f64) -> Answer<()> {
         self.collection.note_length(member.len());
+        let bits = redis::score_to_bits(score);
+        self.collection.note_score(bits);
         self.collection.head.count += 1;
-        let key = self.collection.score(redis::score_to_bits(score), member);
+        let key = self.collection.score(bits, member);
         self.pending.put(Table::Scores, &key, Put { value: Vec::new(), kind: 0, expires_at: 0 });
         let key = self.collection.element(member);
         self.put(keys, Table::Elements, &key, score.to_le_bytes().to_vec())

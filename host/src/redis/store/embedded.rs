@@ -237,7 +237,15 @@ impl<V: Vfs, I: MemIndex> Cursor for Walk<V, I> {
             Some(entry) => {
                 Ok(Stored { value: entry.value, kind: entry.meta, expires_at: entry.expires_at.unwrap_or(0) })
             }
-            None => Err(Error::InvalidArgument("a cursor that stands on nothing".to_owned())),
+            None => Err(on_nothing()),
         }
     }
+
+    fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {
+        if self.iter.with_value(look)? { Ok(()) } else { Err(on_nothing()) }
+    }
+}
+
+fn on_nothing() -> Error {
+    Error::InvalidArgument("a cursor that stands on nothing".to_owned())
 }

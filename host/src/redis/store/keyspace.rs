@@ -84,6 +84,28 @@ impl Collection<'_> {
             .concat()
     }
 
+    /// Where its elements stand in a table: the first key that one may have, and the first behind all. What was taken from
+    /// the ends is not within.
+    pub fn bounds(&self, table: Table) -> (Vec<u8>, Vec<u8>) {
+        let is_by_ends =
+            matches!((self.kind, table), (Kind::List, Table::Elements) | (Kind::SortedSet, Table::Scores));
+        match self.head.ends.filter(|_| is_by_ends) {
+            Some((first, last)) => {
+                let upper = last.checked_add(1).map(|behind| self.element(&behind.to_be_bytes()));
+                (self.element(&first.to_be_bytes()), upper.unwrap_or_else(|| self.end()))
+            }
+            None => (self.element(&[]), self.end()),
+        }
+    }
+
+    /// Notes the score of a member that is about to be added.
+    pub fn note_score(&mut self, bits: u64) {
+        self.head.ends = match self.head.ends {
+            Some((first, last)) => Some((first.min(bits), last.max(bits))),
+            None => (self.head.count == 0).then_some((bits, bits)),
+        };
+    }
+
     /// The first key behind all its elements.
     pub fn end(&self) -> Vec<u8> {
         collection_end(self.space, self.head.collection)
@@ -124,6 +146,8 @@ pub struct Keyspace {
     next_due: [u64; SPACES],
     /// The first of them.
     first_due: u64,
+    /// The transaction under way moved some of them on.
+    has_expired: bool,
     /// What was written ahead of a head.
     builds: Builds,
     /// Ranks in large collections.
@@ -156,6 +180,7 @@ impl Keyspace {
             counts,
             next_due: [0; SPACES],
             first_due: 0,
+            has_expired: false,
             builds: Builds::new(),
             ranks: Ranks::new(),
         };
@@ -213,6 +238,9 @@ impl Keyspace {
         self.now = now;
         self.effects.clear();
         self.spaces_now = self.spaces;
+        if self.has_expired {
+            self.all_may_be_due();
+        }
         self.builds.abandoned();
         // What cannot be removed now is tried again by the next transaction.
         let _ = self.builds.sweep(self.txn.backend().as_ref());
@@ -232,6 +260,7 @@ impl Keyspace {
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
                 self.builds.committed();
+                self.has_expired = false;
                 Ok(seq)
             }
             Err(error) => {
@@ -239,12 +268,17 @@ impl Keyspace {
                 self.ranks.not_committed(&ranked);
                 self.effects.clear();
                 self.spaces_now = self.spaces;
-                // What was due still is.
-                self.next_due = [0; SPACES];
-                self.first_due = 0;
+                self.all_may_be_due();
                 Err(error)
             }
         }
+    }
+
+    /// Keys were to expire in a transaction that did not commit: what was due still is.
+    const fn all_may_be_due(&mut self) {
+        self.next_due = [0; SPACES];
+        self.first_due = 0;
+        self.has_expired = false;
     }
 
     /// Looks a key up.
@@ -538,7 +572,9 @@ impl Keyspace {
     fn expire_due_of(&mut self, space: u8, limit: usize) -> Answer<usize> {
         let mut due = Vec::new();
         let mut next = u64::MAX;
-        let mut cursor = self.txn.scan(Table::Expiries, &[space], Some(&[space + 1]), false)?;
+        // Not from the first one that there ever was: what expired before is deleted, and would be walked over.
+        let from = redis::expiry_key(space, self.next_due[usize::from(space)], &[]);
+        let mut cursor = self.txn.scan(Table::Expiries, &from, Some(&[space + 1]), false)?;
         while cursor.advance()? {
             let (time, _) = redis::split_expiry_key(cursor.key())?;
             if time > self.now || due.len() == limit {
@@ -566,6 +602,7 @@ impl Keyspace {
             self.effects.event(Class::EXPIRED, "expired", db, key);
             self.effects.expired += 1;
         }
+        self.has_expired = true;
         self.next_due[usize::from(space)] = next;
         self.first_due = self.next_due.iter().copied().min().unwrap_or(u64::MAX);
         Ok(due.len())

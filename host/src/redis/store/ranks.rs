@@ -339,14 +339,13 @@ impl Keyspace {
         rank: u64,
         reverse: bool,
     ) -> Answer<Box<dyn Cursor>> {
-        let prefix = redis::collection_prefix(of.space(), of.head.collection).to_vec();
-        let end = of.end();
+        let (lower, end) = of.bounds(table);
         let (ranks, txn) = self.ranks_and_txn();
         if rank >= of.head.count {
             return Ok(txn.scan(table, &end, Some(&end), reverse)?);
         }
         let behind = of.head.count - 1 - rank;
-        let mut walk = Walk { lower: prefix, upper: end, skip: if reverse { behind } else { rank } };
+        let mut walk = Walk { lower, upper: end, skip: if reverse { behind } else { rank } };
         if rank.min(behind) > ranks.sizes.walk_max
             && let Some(name) = ranks.of(txn, table, of)?
             && let Some((at, index)) = ranks.settle(txn.backend().as_ref(), &name, |f| f.of_rank(rank))?
