@@ -42,34 +42,33 @@ pub struct Server {
 /// The time, looked at once before what runs together, and once after each command.
 #[derive(Debug)]
 pub struct Clock {
-    last: Instant,
-    /// The time of the system at `since`.
-    unix_ms: u64,
+    /// When it was looked at first, and the time of the system then.
     since: Instant,
+    unix_ms: u64,
+    /// From then to the last look.
+    passed: Duration,
 }
 
 impl Clock {
     /// Now.
     pub fn now() -> Self {
-        let now = Instant::now();
-        Self { last: now, unix_ms: now_ms(), since: now }
+        Self { since: Instant::now(), unix_ms: now_ms(), passed: Duration::ZERO }
     }
 
     /// The last look.
-    pub const fn last(&self) -> Instant {
-        self.last
+    pub fn last(&self) -> Instant {
+        self.since + self.passed
     }
 
     /// Looks again; gives the time since the last look.
     pub fn step(&mut self) -> Duration {
-        let now = Instant::now();
-        now.duration_since(std::mem::replace(&mut self.last, now))
+        let before = std::mem::replace(&mut self.passed, self.since.elapsed());
+        self.passed.saturating_sub(before)
     }
 
     /// The last look, in Unix milliseconds.
-    pub fn unix_ms(&self) -> u64 {
-        let passed = self.last.duration_since(self.since);
-        self.unix_ms + passed.as_secs() * 1000 + u64::from(passed.subsec_millis())
+    pub const fn unix_ms(&self) -> u64 {
+        self.unix_ms + self.passed.as_secs() * 1000 + self.passed.subsec_millis() as u64
     }
 }
 
