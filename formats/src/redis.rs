@@ -100,7 +100,8 @@ pub struct Head {
     pub longest: u32,
     /// Bits of [`Head::NOT_INTEGERS`], [`Head::HAS_GAPS`].
     pub flags: u8,
-    /// Ends of a list.
+    /// Of a list: the positions of its first and its last element. Of a sorted set: no member has a score with bits below
+    /// the first or above the second; it may have none of them itself, and `None` says nothing.
     pub ends: Option<(u64, u64)>,
 }
 

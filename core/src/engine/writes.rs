@@ -298,8 +298,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             return Err(Error::UnknownFamily(format!("number {}", family.0)));
         }
         // What was read at the last seq of all has not changed since: one writer alone never looks further.
-        let mut open =
-            batch.preconditions().iter().filter(|c| c.since.0.saturating_add(1) < first.0).peekable();
+        let mut open = batch.preconditions().filter(|c| c.since.0.saturating_add(1) < first.0).peekable();
         if open.peek().is_none() {
             return Ok(());
         }
@@ -308,7 +307,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         }
         let view = self.view.load();
         for condition in open {
-            let key = condition.key.as_ref();
+            let key = condition.key;
             if self.may_have_changed(&view, key, condition.since)? {
                 return Err(Error::Conflict);
             }

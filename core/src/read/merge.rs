@@ -146,6 +146,15 @@ impl<C: Cursor> MergeCursor<C> {
     /// Moves the sources that stand on the key, and finds the next one.
     #[inline]
     fn step(&mut self, mut step: impl FnMut(&mut C) -> Result<()>) -> Result<()> {
+        if let (&[n], true) = (&self.at[..], self.heap.is_empty()) {
+            // The only source that is left.
+            let source = &mut self.sources[n as usize];
+            let stepped = step(source);
+            if stepped.is_err() || !source.valid() {
+                self.at.clear();
+            }
+            return stepped;
+        }
         let at = core::mem::take(&mut self.at);
         let mut result = Ok(());
         for &n in &at {

@@ -134,8 +134,9 @@ pub struct Scan<V: Vfs, I: MemIndex> {
     bounds: Bounds,
     now_ms: u64,
     resolver: Resolver,
-    current: Option<Current>,
-    spare: Current,
+    /// It stands on `held`; otherwise that is only room.
+    stands: bool,
+    held: Current,
     view: Arc<View<V, I>>,
 }
 
@@ -159,8 +160,8 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
             bounds,
             now_ms,
             resolver: Resolver::new(bounds),
-            current: None,
-            spare: Current::default(),
+            stands: false,
+            held: Current::default(),
             view,
         })
     }
@@ -168,13 +169,14 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     /// Uses the room of an earlier scan.
     #[must_use]
     pub fn with_buffers(mut self, buffers: ScanBuffers) -> Self {
-        self.spare = buffers.0;
+        self.held = buffers.0;
         self
     }
 
     /// Gives its room away; it stands on nothing afterwards.
     pub fn take_buffers(&mut self) -> ScanBuffers {
-        ScanBuffers(self.current.take().unwrap_or_else(|| core::mem::take(&mut self.spare)))
+        self.stands = false;
+        ScanBuffers(core::mem::take(&mut self.held))
     }
 
     /// The view it holds.
@@ -189,17 +191,18 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
 
     /// Stands on an entry?
     pub const fn valid(&self) -> bool {
-        self.current.is_some()
+        self.stands
     }
 
     /// The key it stands on.
     pub fn key(&self) -> Option<KeyRef<'_>> {
-        self.current.as_ref().map(|c| c.key.as_ref())
+        self.stands.then(|| self.held.key.as_ref())
     }
 
     /// The entry it stands on; for a [`Kind::Pointer`] the value is the encoded pointer.
     pub fn entry(&self) -> Option<EntryRef<'_>> {
-        self.current.as_ref().map(|c| EntryRef {
+        let c = &self.held;
+        self.stands.then(|| EntryRef {
             version: c.version,
             seq: c.seq,
             kind: if c.is_pointer { Kind::Pointer } else { Kind::Put },
@@ -251,7 +254,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     /// To the next entry; ends behind the last one. Does nothing when it stands on none.
     #[expect(clippy::should_implement_trait, reason = "a cursor: moves, and can fail")]
     pub fn next(&mut self) -> Result<()> {
-        if self.current.is_none() {
+        if !self.stands {
             return Ok(());
         }
         self.clear();
@@ -261,7 +264,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
 
     /// To the previous entry.
     pub fn prev(&mut self) -> Result<()> {
-        if self.current.is_none() {
+        if !self.stands {
             return Ok(());
         }
         self.clear();
@@ -269,10 +272,8 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
         self.find_backward()
     }
 
-    fn clear(&mut self) {
-        if let Some(current) = self.current.take() {
-            self.spare = current;
-        }
+    const fn clear(&mut self) {
+        self.stands = false;
     }
 
     fn find_forward(&mut self) -> Result<()> {
@@ -316,7 +317,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
                 let next = self.resolver.push(&entry, || now_ms, &mut is_best);
                 if is_best {
                     found = true;
-                    let held = &mut self.spare;
+                    let held = &mut self.held;
                     held.version = entry.version;
                     held.seq = entry.seq;
                     held.meta = entry.meta;
@@ -336,9 +337,8 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
             }
         }
         if found {
-            let mut current = core::mem::take(&mut self.spare);
-            current.key.set(self.merge.key());
-            self.current = Some(current);
+            self.held.key.set(self.merge.key());
+            self.stands = true;
         }
         Ok(found)
     }

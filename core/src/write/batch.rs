@@ -6,16 +6,16 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use nokv_formats::batch::{Op, Ops};
-use nokv_formats::{CfId, KeyBuf, KeyRef, Kind, NEVER, Seq, Version};
+use nokv_formats::{CfId, KeyRef, Kind, NEVER, Seq, Version};
 
 use crate::error::{Error, Result};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// "No write has touched `key` after `since`": checked when the batch is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Precondition {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Precondition<'a> {
     /// The key.
-    pub key: KeyBuf,
+    pub key: KeyRef<'a>,
     /// The seq at which the caller read it.
     pub since: Seq,
 }
@@ -28,7 +28,9 @@ pub struct WriteBatch {
     value_bytes_max: usize,
     /// The highest number of a family.
     family_max: CfId,
-    preconditions: Vec<Precondition>,
+    /// Of each: family, end of its key in `condition_keys`, seq.
+    conditions: Vec<(CfId, usize, Seq)>,
+    condition_keys: Vec<u8>,
 }
 
 impl WriteBatch {
@@ -39,7 +41,8 @@ impl WriteBatch {
             count: 0,
             value_bytes_max: 0,
             family_max: CfId::DEFAULT,
-            preconditions: Vec::new(),
+            conditions: Vec::new(),
+            condition_keys: Vec::new(),
         }
     }
 
@@ -142,12 +145,23 @@ impl WriteBatch {
     /// Commits the batch only if no write has touched `key` after `since`; otherwise the whole batch is
     /// refused with [`Error::Conflict`].
     pub fn require_unchanged(&mut self, cf: CfId, key: &[u8], since: Seq) {
-        self.preconditions.push(Precondition { key: KeyRef::new(cf, key).to_buf(), since });
+        self.condition_keys.extend_from_slice(key);
+        self.conditions.push((cf, self.condition_keys.len(), since));
     }
 
     /// The preconditions.
-    pub fn preconditions(&self) -> &[Precondition] {
-        &self.preconditions
+    pub fn preconditions(&self) -> impl Iterator<Item = Precondition<'_>> {
+        let mut start = 0;
+        self.conditions.iter().map(move |(cf, end, since)| {
+            let key = self.condition_keys.get(start..*end).unwrap_or_default();
+            start = *end;
+            Precondition { key: KeyRef::new(*cf, key), since: *since }
+        })
+    }
+
+    /// Has it preconditions?
+    pub const fn is_conditional(&self) -> bool {
+        !self.conditions.is_empty()
     }
 
     /// How many operations.
@@ -189,7 +203,8 @@ impl WriteBatch {
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.ops.clear();
-        self.preconditions.clear();
+        self.conditions.clear();
+        self.condition_keys.clear();
         self.count = 0;
         self.value_bytes_max = 0;
         self.family_max = CfId::DEFAULT;
@@ -202,7 +217,8 @@ impl WriteBatch {
             count: self.count,
             value_bytes_max: 0,
             family_max: self.family_max,
-            preconditions: self.preconditions.clone(),
+            conditions: self.conditions.clone(),
+            condition_keys: self.condition_keys.clone(),
         }
     }
 }

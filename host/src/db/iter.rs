@@ -130,6 +130,19 @@ impl<V: Vfs, I: MemIndex> Iter<V, I> {
         self.engine.value_of(key, &entry).map(Some)
     }
 
+    /// Shows the value to `look`, without a copy unless it is in the value log; false if it stands on nothing.
+    ///
+    /// # Errors
+    /// As [`Iter::value`].
+    pub fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        match self.scan.entry() {
+            Some(entry) if !self.key_only && entry.kind == nokv_core::formats::Kind::Put => look(entry.value),
+            Some(_) => self.value()?.iter().for_each(|value| look(value)),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Everything about the entry it stands on.
     ///
     /// # Errors

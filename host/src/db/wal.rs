@@ -102,7 +102,7 @@ impl<V: Vfs, I: MemIndex> Wal<V, I> {
             let text = "records and a batch go into one log record: disable_wal leaves none";
             return Err(Error::InvalidArgument(text.to_string()));
         }
-        if !batch.preconditions().is_empty() {
+        if batch.is_conditional() {
             self.db.check_conflicts_are_detected()?;
         }
         // No throttling of hot keys: what is applied was decided elsewhere.

@@ -124,14 +124,28 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// # }
     /// ```
     pub fn write(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Seq> {
+        self.write_for_more(batch, options).map(|(seq, _)| seq)
+    }
+
+    /// [`Db::write`]; gives the batch back, empty, so that the next one may use its memory.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn write_for_more(&self, batch: WriteBatch, options: &WriteOptions) -> Result<(Seq, WriteBatch)> {
         self.check(CfId::DEFAULT)?;
+        let mut checked = CfId::DEFAULT;
         for op in batch.iter() {
-            self.check(op.key.cf)?;
+            if op.key.cf != checked {
+                self.check(op.key.cf)?;
+                checked = op.key.cf;
+            }
         }
-        if !batch.preconditions().is_empty() {
+        if batch.is_conditional() {
             self.check_conflicts_are_detected()?;
         }
-        self.commit(batch, options).map(|(seq, _)| seq)
+        let (seq, mut batch) = self.commit(batch, options)?;
+        batch.clear();
+        Ok((seq, batch))
     }
 
     fn write_one(&self, cf: CfId, fill: impl FnOnce(&mut WriteBatch) -> Result<()>) -> Result<()> {

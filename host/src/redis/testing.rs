@@ -7,7 +7,7 @@ use nokv_vfs_mem::MemFs;
 use super::config::Config;
 use super::resp::reply::Protocol;
 use super::server::client::{Client, ClientRef};
-use super::server::exec::Server;
+use super::server::exec::{Clock, Server};
 use super::server::state::State;
 use super::store::embedded::Embedded;
 use super::store::keyspace::Keyspace;
@@ -36,7 +36,7 @@ impl Bench {
     /// A server without keys.
     pub fn new() -> Self {
         let state = State::new(Config::default()).expect("settings that do");
-        let mut server = Server { keys: keyspace(&MemFs::new()), state };
+        let mut server = Server { keys: keyspace(&MemFs::new()), state, clock: Clock::now() };
         let client = connect(&mut server);
         Self { server, client }
     }
@@ -57,6 +57,7 @@ impl Bench {
     pub fn run_as(&mut self, client: &ClientRef, command: &str) -> String {
         let words = words(command);
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        self.server.clock = Clock::now();
         self.server.request(client, &args);
         replies(client)
     }

@@ -172,8 +172,7 @@ fn dry_run(call: &mut Call<'_>) -> Answer<Reply> {
     if call.state.table.find(args[0]).is_none() {
         return Err(Fail::text(format!("ERR Command '{}' not found", text(args[0]))));
     }
-    let command = call.state.table.resolve(args)?;
-    let Some(entry) = call.state.table.entry(command) else { return Ok(Reply::Ok) };
+    let entry = call.state.table.resolve(args)?;
     Ok(match user.check(entry, args) {
         Ok(()) => Reply::Ok,
         Err(denied) => Reply::bulk(match denied {

@@ -88,7 +88,8 @@ fn object(call: &mut Call<'_>) -> Answer<Reply> {
 /// What OBJECT ENCODING says.
 fn encoding(call: &mut Call<'_>, key: &[u8]) -> Answer<Option<String>> {
     let args: [&[u8]; 3] = [b"object", b"encoding", key];
-    let Ok(command) = call.state.table.resolve(&args) else { return Ok(None) };
+    let Ok(entry) = call.state.table.resolve(&args) else { return Ok(None) };
+    let command = entry.command;
     let mut ask = Call {
         args: &args,
         command,

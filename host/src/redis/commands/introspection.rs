@@ -205,8 +205,8 @@ fn keys_of<'a>(args: &[&'a [u8]]) -> Answer<(&'static Command, Vec<&'a [u8]>)> {
     if table.find(name).is_none() {
         return Err(Fail::of("ERR Invalid command specified"));
     }
-    let command =
-        table.resolve(args).map_err(|_| Fail::of("ERR Invalid number of arguments specified for command"))?;
+    let wrong = |_| Fail::of("ERR Invalid number of arguments specified for command");
+    let command = table.resolve(args).map_err(wrong)?.command;
     if matches!(command.keys, Keys::None) {
         return Err(Fail::of("ERR The command has no key arguments"));
     }

@@ -3,6 +3,7 @@
 use super::args::{self, integer, is};
 use super::collections::{at_least, opposable, positive, read};
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
+use crate::redis::resp::reply::Bulks;
 use crate::redis::store::effects::Class;
 use crate::redis::store::keyspace::Collection;
 use crate::redis::types::list::{self, Side};
@@ -306,8 +307,9 @@ fn lrange(call: &mut Call<'_>) -> Answer<Reply> {
     let (start, stop) = (integer(call.args[2])?, integer(call.args[3])?);
     let Some(of) = read(call, call.args[1], Kind::List)? else { return Ok(Reply::Array(Vec::new())) };
     let Some(range) = args::range(start, stop, of.head.count) else { return Ok(Reply::Array(Vec::new())) };
-    let found = list::range(call.keys, &of, range)?;
-    Ok(Reply::Array(found.into_iter().map(Reply::Value).collect()))
+    let mut found = Bulks::default();
+    list::range(call.keys, &of, range, |element| found.push(element))?;
+    Ok(Reply::Bulks(found))
 }
 
 /// The index that an argument names in a list.

@@ -43,6 +43,7 @@ pub mod zsets_pops;
 pub mod zsets_ranges;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
 use nokv_core::formats::redis::Kind;
@@ -365,10 +366,32 @@ pub struct Entry {
 
 /// All commands by name.
 pub struct Table {
-    by_name: HashMap<&'static str, &'static Command>,
-    /// Commands and subcommands; by the address that `by_name` leads to.
+    /// Places of commands in `entries`.
+    by_name: HashMap<&'static str, usize, BuildHasherDefault<NameHasher>>,
+    /// Commands by name, each followed by its subcommands.
     entries: Vec<Entry>,
-    by_address: HashMap<usize, usize>,
+}
+
+/// FNV-1a: the names are a fixed few, so nobody can make them collide.
+struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        // The map takes its tag from the upper bits.
+        self.0 ^ (self.0 << 32)
+    }
 }
 
 static SHARED: LazyLock<Table> = LazyLock::new(Table::new);
@@ -379,12 +402,11 @@ const NAME_BYTES_MAX: usize = 32;
 impl Table {
     /// The table.
     pub fn new() -> Self {
-        let by_name: HashMap<&str, &'static Command> =
-            GROUPS.iter().flat_map(|group| group.iter()).map(|c| (c.name, c)).collect();
-        let mut all: Vec<&'static Command> = by_name.values().copied().collect();
+        let mut all: Vec<&'static Command> = GROUPS.iter().flat_map(|group| group.iter()).collect();
         all.sort_by_key(|command| command.name);
-        let mut table = Self { by_name, entries: Vec::new(), by_address: HashMap::new() };
+        let mut table = Self { by_name: HashMap::default(), entries: Vec::new() };
         for command in all {
+            table.by_name.insert(command.name, table.entries.len());
             table.add(command, None);
             command.subcommands.iter().for_each(|sub| table.add(sub, Some(command)));
         }
@@ -398,18 +420,12 @@ impl Table {
         };
         let index = self.entries.len();
         let categories = Categories::of(command, parent);
-        self.by_address.insert(std::ptr::from_ref(command) as usize, index);
         self.entries.push(Entry { command, parent, full, categories, index });
     }
 
     /// The table that all share.
     pub fn shared() -> &'static Self {
         &SHARED
-    }
-
-    /// What is known of a command that this table gave.
-    pub fn entry(&self, command: &Command) -> Option<&Entry> {
-        self.entries.get(*self.by_address.get(&(std::ptr::from_ref(command) as usize))?)
     }
 
     /// All commands and subcommands, by name.
@@ -419,13 +435,15 @@ impl Table {
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<&'static Command> {
-        let mut all: Vec<_> = self.by_name.values().copied().collect();
-        all.sort_by_key(|command| command.name);
-        all
+        self.entries.iter().filter(|entry| entry.parent.is_none()).map(|entry| entry.command).collect()
     }
 
     /// The command of a name in any case.
     pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        self.place_of(name).and_then(|at| self.entries.get(at)).map(|entry| entry.command)
+    }
+
+    fn place_of(&self, name: &[u8]) -> Option<usize> {
         let mut lower = [0u8; NAME_BYTES_MAX];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
@@ -437,22 +455,25 @@ impl Table {
     ///
     /// # Errors
     /// What Redis says: unknown, or a wrong number of arguments.
-    pub fn resolve(&self, args: &[&[u8]]) -> Answer<&'static Command> {
+    pub fn resolve(&self, args: &[&[u8]]) -> Answer<&Entry> {
         let name = args.first().copied().unwrap_or_default();
-        let Some(command) = self.find(name) else { return Err(unknown(args)) };
+        let place = self.place_of(name);
+        let Some((at, entry)) = place.and_then(|at| Some((at, self.entries.get(at)?))) else {
+            return Err(unknown(args));
+        };
+        let command = entry.command;
         if command.subcommands.is_empty() || args.len() < 2 {
             if !command.takes(args.len()) {
                 return Err(Fail::arity(command.name));
             }
-            return Ok(command);
+            return Ok(entry);
         }
-        let sub = command.subcommands.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(args[1]));
-        match sub {
-            Some(sub) if !sub.takes(args.len()) => {
-                Err(Fail::arity(&format!("{}|{}", command.name, sub.name)))
-            }
+        let subs = self.entries.get(at + 1..=at + command.subcommands.len()).unwrap_or_default();
+        let is_named = |sub: &&Entry| sub.command.name.as_bytes().eq_ignore_ascii_case(args[1]);
+        match subs.iter().find(is_named) {
+            Some(sub) if !sub.command.takes(args.len()) => Err(Fail::arity(&sub.full)),
             Some(sub) => Ok(sub),
-            None => Ok(command),
+            None => Ok(entry),
         }
     }
 }

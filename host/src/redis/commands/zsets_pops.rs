@@ -118,6 +118,9 @@ fn pop(call: &mut Call<'_>, of: &mut Collection<'_>, end: End, count: u64) -> An
         let (member, score) = walk.member()?;
         popped.push((member.to_vec(), score));
     }
+    if let Some((_, score)) = popped.first() {
+        zset::note_end(of, *score, reverse);
+    }
     let which = if reverse { Which::Ranks(-1 - last, -1) } else { Which::Ranks(0, last) };
     if let [(member, score)] = &popped[..] {
         zset::remove(call.keys, of, member, *score);

@@ -14,6 +14,21 @@ pub enum Protocol {
     V3,
 }
 
+/// Byte strings as both versions of the protocol write them.
+#[derive(Debug, Clone, Default)]
+pub struct Bulks {
+    count: i64,
+    written: Vec<u8>,
+}
+
+impl Bulks {
+    /// One more.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.count += 1;
+        bulk(&mut self.written, bytes);
+    }
+}
+
 /// What a client is answered. Version 2 writes what it does not know as what it knows: maps as flat arrays, numbers and
 /// verbatim texts as bulk strings.
 #[derive(Debug, Clone)]
@@ -44,6 +59,8 @@ pub enum Reply {
     NilArray,
     /// Replies in order.
     Array(Vec<Reply>),
+    /// An array of many byte strings.
+    Bulks(Bulks),
     /// Different replies: an array in version 2.
     Set(Vec<Reply>),
     /// Pairs: a flat array in version 2.
@@ -116,6 +133,10 @@ impl Reply {
             Self::Nil => out.extend_from_slice(b"$-1\r\n"),
             Self::NilArray => out.extend_from_slice(b"*-1\r\n"),
             Self::Array(items) => array(out, b'*', items, protocol),
+            Self::Bulks(bulks) => {
+                integer(out, b'*', bulks.count);
+                out.extend_from_slice(&bulks.written);
+            }
             Self::Set(items) => array(out, if is_v3 { b'~' } else { b'*' }, items, protocol),
             Self::Push(items) => array(out, if is_v3 { b'>' } else { b'*' }, items, protocol),
             Self::Map(pairs) => {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::client::{ClientRef, Close};
-use super::exec::{Server, protocol_error};
+use super::exec::{Clock, Server, protocol_error};
 use super::syncer::{Durable, SyncHandle};
 use crate::redis::resp::request::{Limits, Parser};
 
@@ -23,6 +23,8 @@ const READ_BYTES: usize = 16 << 10;
 const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Requests run one after another before others get their turn.
 const REQUESTS_AT_ONCE: usize = 256;
+/// Arguments for which a request needs no memory of its own.
+const FEW_ARGS: usize = 8;
 /// Replies that wait to leave before requests wait too.
 const OUT_PAUSE: usize = 1 << 20;
 /// Bytes that are read while a command waits for keys, or for the end of a pause.
@@ -134,6 +136,7 @@ impl Link<'_> {
         let mut taken = 0;
         let mut is_more = false;
         let mut server = self.shared.server.borrow_mut();
+        server.clock = Clock::now();
         for done in 0.. {
             {
                 let client = self.client.borrow();
@@ -154,15 +157,25 @@ impl Link<'_> {
             match self.parser.parse(bytes, &limits) {
                 Ok(None) => break,
                 Ok(Some(request)) => {
-                    let args: Vec<&[u8]> = self.parser.args(bytes).collect();
-                    let is_postponed = server.is_postponed(self.client, &args);
+                    let (mut few, mut many) = ([&[][..]; FEW_ARGS], Vec::new());
+                    let given = self.parser.args(bytes);
+                    let args: &[&[u8]] = match few.get_mut(..given.len()) {
+                        Some(few) => {
+                            few.iter_mut().zip(given).for_each(|(arg, given)| *arg = given);
+                            few
+                        }
+                        None => {
+                            many.extend(given);
+                            &many
+                        }
+                    };
+                    let is_postponed = server.is_postponed(self.client, args);
                     self.client.borrow_mut().is_postponed = is_postponed;
                     if is_postponed {
-                        drop(args);
                         self.parser.clear();
                         break;
                     }
-                    server.request(self.client, &args);
+                    server.request(self.client, args);
                     taken += request.len;
                     self.parser.clear();
                 }

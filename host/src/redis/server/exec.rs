@@ -7,14 +7,14 @@
 //! ```
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nokv_core::formats::redis::Kind;
 
 use super::client::{Blocked, Client, ClientRef, Close};
 use super::state::State;
 use crate::redis::acl::{Denied, Refusal};
-use crate::redis::commands::{Call, Command, Flags, clients};
+use crate::redis::commands::{Call, Command, Entry, Flags, clients};
 use crate::redis::config::SyncPolicy;
 use crate::redis::fail::{Answer, Fail};
 use crate::redis::resp::reply::{Protocol, Reply, push_integer};
@@ -35,6 +35,41 @@ pub struct Server {
     pub keys: Keyspace,
     /// The rest.
     pub state: State,
+    /// The time, as far as commands need it.
+    pub clock: Clock,
+}
+
+/// The time, looked at once before what runs together, and once after each command.
+#[derive(Debug)]
+pub struct Clock {
+    /// When it was looked at first, and the time of the system then.
+    since: Instant,
+    unix_ms: u64,
+    /// From then to the last look.
+    passed: Duration,
+}
+
+impl Clock {
+    /// Now.
+    pub fn now() -> Self {
+        Self { since: Instant::now(), unix_ms: now_ms(), passed: Duration::ZERO }
+    }
+
+    /// The last look.
+    pub fn last(&self) -> Instant {
+        self.since + self.passed
+    }
+
+    /// Looks again; gives the time since the last look.
+    pub fn step(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.passed, self.since.elapsed());
+        self.passed.saturating_sub(before)
+    }
+
+    /// The last look, in Unix milliseconds.
+    pub const fn unix_ms(&self) -> u64 {
+        self.unix_ms + self.passed.as_secs() * 1000 + self.passed.subsec_millis() as u64
+    }
 }
 
 /// The time, in Unix milliseconds.
@@ -85,29 +120,27 @@ impl Server {
 
     /// Runs it, or queues it.
     fn admit(&mut self, client: &ClientRef, args: &[&[u8]]) -> Answer<Reply> {
-        let command = self.state.table.resolve(args)?;
-        if let Err(fail) = self.may_run(client, command, args) {
-            self.state.note_rejected(command);
+        let entry = self.state.table.resolve(args)?;
+        if let Err(fail) = self.may_run(client, entry, args) {
+            self.state.note_rejected(entry);
             return Err(fail);
         }
         if let Some(queue) = &mut client.borrow_mut().queue
-            && !is_of_multi(command)
+            && !is_of_multi(entry.command)
         {
             queue.bytes += args.iter().map(|arg| arg.len() + ARG_OVERHEAD).sum::<usize>();
             queue.commands.push(args.iter().map(|arg| arg.to_vec()).collect());
             return Ok(Reply::Status("QUEUED".into()));
         }
-        self.run(client, command, args)
+        self.run(client, entry, args)
     }
 
-    fn may_run(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<()> {
-        let flags = command.flags;
+    fn may_run(&mut self, client: &ClientRef, entry: &'static Entry, args: &[&[u8]]) -> Answer<()> {
+        let (command, flags) = (entry.command, entry.command.flags);
         {
             let mut client = client.borrow_mut();
-            client.active = Instant::now();
-            if let Some(entry) = self.state.table.entry(command) {
-                client.last_command = &entry.full;
-            }
+            client.active = self.clock.last();
+            client.last_command = &entry.full;
             if client.user.is_none() && !flags.has(Flags::NO_AUTH) {
                 return Err(Fail::of("NOAUTH Authentication required."));
             }
@@ -115,13 +148,13 @@ impl Server {
                 return Err(Fail::of("ERR Command not allowed inside a transaction"));
             }
         }
-        self.state.check_access(client, command, args, false)?;
+        self.state.check_access(client, entry, args, false)?;
         let client = client.borrow();
         if client.protocol == Protocol::V2 && client.subscriptions() > 0 && !may_run_subscribed(command) {
-            let full = self.state.table.entry(command).map_or(command.name, |entry| &entry.full);
             return Err(Fail::text(format!(
-                "ERR Can't execute '{full}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
                  allowed in this context",
+                entry.full
             )));
         }
         Ok(())
@@ -131,8 +164,8 @@ impl Server {
     ///
     /// # Errors
     /// What the command, or the commit, says.
-    pub fn run(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
-        let started = Instant::now();
+    pub fn run(&mut self, client: &ClientRef, entry: &'static Entry, args: &[&[u8]]) -> Answer<Reply> {
+        let command = entry.command;
         // The commands of a transaction come before what ran them.
         let is_exec = command.name == "exec";
         if !is_exec {
@@ -142,8 +175,8 @@ impl Server {
         if is_exec {
             self.state.feed_monitors(client, command, args);
         }
-        let spent = started.elapsed();
-        self.state.note_run(client, command, args, spent, result.is_err());
+        let spent = self.clock.step();
+        self.state.note_run(client, entry, args, spent, result.is_err());
         result
     }
 
@@ -155,16 +188,17 @@ impl Server {
     ) -> Answer<Reply> {
         // A store that takes no writes is read all the same: what expired is hidden as it is.
         let _ = self.expire_due();
+        if command.name != "exec" {
+            return self.tries(client, command, args);
+        }
         let (db, user) = (client.borrow().db, client.borrow().user.clone());
         let result = self.tries(client, command, args);
-        if command.name == "exec" {
-            let mut client = client.borrow_mut();
-            client.queue = None;
-            client.watched.clear();
-            if result.is_err() {
-                client.db = db;
-                client.user = user;
-            }
+        let mut client = client.borrow_mut();
+        client.queue = None;
+        client.watched.clear();
+        if result.is_err() {
+            client.db = db;
+            client.user = user;
         }
         result
     }
@@ -172,8 +206,7 @@ impl Server {
     fn tries(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
         let db = client.borrow().db;
         for _ in 0..TRIES {
-            let now = now_ms();
-            self.begin(now);
+            self.begin();
             // A try before may have selected another one.
             client.borrow_mut().db = db;
             let mut call = Call {
@@ -198,8 +231,8 @@ impl Server {
         Err(Fail::of("TRYAGAIN other writers of the database came between again and again"))
     }
 
-    fn begin(&mut self, now: u64) {
-        self.keys.begin(now);
+    fn begin(&mut self) {
+        self.keys.begin(self.clock.unix_ms());
         let listened = self.state.config.notify;
         let effects = self.keys.effects();
         effects.listened = listened;
@@ -240,12 +273,11 @@ impl Server {
     /// # Errors
     /// What the store met.
     pub fn expire_due(&mut self) -> Answer<()> {
-        let now = now_ms();
         let is_paused = self.state.pause.is_some();
-        if self.keys.next_due() > now || !self.state.config.active_expire || is_paused {
+        if self.keys.next_due() > self.clock.unix_ms() || !self.state.config.active_expire || is_paused {
             return Ok(());
         }
-        self.begin(now);
+        self.begin();
         self.keys.expire_due(EXPIRE_AT_ONCE)?;
         match self.keys.commit() {
             Ok(_) => self.tell(),
@@ -261,7 +293,7 @@ impl Server {
     pub fn serve_waiting(&mut self) {
         while let Some((db, key)) = self.state.waiting.ready.pop_front() {
             for id in self.state.waiting.of(db, &key) {
-                self.begin(now_ms());
+                self.begin();
                 // A key that cannot be read now is met by the command itself, which says so.
                 let kind = match self.keys.find(db, &key) {
                     Ok(None) => break,
@@ -278,11 +310,11 @@ impl Server {
     fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>) {
         let args: Vec<&[u8]> = blocked.args.iter().map(Vec::as_slice).collect();
         let answer = match self.state.table.resolve(&args) {
-            Ok(command) if kind.is_some_and(|kind| waits_for(command) != kind) => {
+            Ok(entry) if kind.is_some_and(|kind| waits_for(entry.command) != kind) => {
                 client.borrow_mut().blocked = Some(blocked);
                 return;
             }
-            Ok(command) => self.transaction(client, command, &args),
+            Ok(entry) => self.transaction(client, entry.command, &args),
             Err(fail) => Err(fail),
         };
         let id = client.borrow().id;
@@ -357,12 +389,12 @@ impl State {
     pub fn check_access(
         &mut self,
         client: &ClientRef,
-        command: &Command,
+        entry: &Entry,
         args: &[&[u8]],
         in_exec: bool,
     ) -> Answer<()> {
-        let user = client.borrow().user.clone();
-        let (Some(user), Some(entry)) = (user, self.table.entry(command)) else { return Ok(()) };
+        let client = client.borrow();
+        let Some(user) = &client.user else { return Ok(()) };
         let Err(denied) = user.check(entry, args) else { return Ok(()) };
         let object = match &denied {
             Denied::Command => entry.full.clone().into_bytes(),
@@ -378,14 +410,14 @@ impl State {
             id: 0,
             count: 1,
             reason: denied.reason(),
-            context: if in_exec || client.borrow().queue.is_some() { "multi" } else { "toplevel" },
+            context: if in_exec || client.queue.is_some() { "multi" } else { "toplevel" },
             object,
             user: user.name.clone(),
-            client: clients::line(&client.borrow()),
+            client: clients::line(&client),
             created_ms: now,
             updated_ms: now,
         });
-        Err(Fail::text(denied.line(&user, &entry.full)))
+        Err(Fail::text(denied.line(user, &entry.full)))
     }
 
     fn forget(&mut self, client: &Client) {
@@ -432,11 +464,12 @@ impl Call<'_> {
         let mut replies = Vec::with_capacity(queue.len());
         for args in queue {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            let command = self.state.table.resolve(&args);
+            let entry = self.state.table.resolve(&args);
             let db = self.client.borrow().db;
-            let result = command.and_then(|command| {
+            let result = entry.and_then(|entry| {
+                let command = entry.command;
                 // The user may have changed since it was queued.
-                self.state.check_access(self.client, command, &args, true)?;
+                self.state.check_access(self.client, entry, &args, true)?;
                 self.state.feed_monitors(self.client, command, &args);
                 let started = Instant::now();
                 let result = (command.handler)(&mut Call {
@@ -448,7 +481,7 @@ impl Call<'_> {
                     client: self.client,
                     in_exec: true,
                 });
-                self.state.note_run(self.client, command, &args, started.elapsed(), result.is_err());
+                self.state.note_run(self.client, entry, &args, started.elapsed(), result.is_err());
                 result
             });
             replies.push(match result {

@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::client::{Client, Close};
 use super::connection::{self, Shared};
-use super::exec::{Server, now_ms};
+use super::exec::{Clock, Server, now_ms};
 use super::state::State;
 use super::syncer::Syncer;
 use crate::redis::acl::Acl;
@@ -130,7 +130,7 @@ impl Bound {
         state.sync = Some(syncer.handle());
         state.tcp_port = self.listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |at| at.port());
         self.backend.attach(state.shared.clone());
-        let server = Server { keys, state };
+        let server = Server { keys, state, clock: Clock::now() };
         let shared = Rc::new(Shared { server: RefCell::new(server), sync: syncer.handle() });
         let mut accepting = Vec::new();
         for listener in self.listeners {
@@ -214,6 +214,7 @@ const fn number_of(_: &TcpStream) -> i64 {
 impl Server {
     /// What is due.
     fn tick(&mut self) {
+        self.clock = Clock::now();
         if let Err(fail) = self.expire_due() {
             tracing::warn!(error = %fail.line(), "keys do not expire");
         }

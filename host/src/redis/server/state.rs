@@ -18,7 +18,7 @@ use super::syncer::SyncHandle;
 use super::waiting::Waiting;
 use crate::db::{RedisMetrics, RedisSnapshot};
 use crate::redis::acl::{Acl, User};
-use crate::redis::commands::{Command, Flags, Table};
+use crate::redis::commands::{Entry, Flags, Table};
 use crate::redis::config::{Config, OutputLimits};
 use crate::redis::resp::reply::Reply;
 
@@ -212,20 +212,21 @@ impl State {
     pub fn note_run(
         &mut self,
         client: &ClientRef,
-        command: &'static Command,
+        entry: &'static Entry,
         args: &[&[u8]],
         spent: Duration,
         has_failed: bool,
     ) {
         self.counters.commands += 1;
-        let index = self.table.entry(command).map_or(usize::MAX, |entry| entry.index);
-        if let Some(counters) = self.counters.by_command.get_mut(index) {
+        let command = entry.command;
+        let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(counters) = self.counters.by_command.get_mut(entry.index) {
             counters.calls += 1;
-            counters.nanos += u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+            counters.nanos += nanos;
             counters.failed += u64::from(has_failed);
             counters.times.note(spent);
         }
-        let micros = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
+        let micros = nanos / 1000;
         let threshold = self.config.latency_ms;
         if threshold != 0 && micros >= threshold.saturating_mul(1000) {
             let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
@@ -242,9 +243,8 @@ impl State {
     }
 
     /// A command was refused.
-    pub fn note_rejected(&mut self, command: &'static Command) {
-        let index = self.table.entry(command).map_or(usize::MAX, |entry| entry.index);
-        if let Some(counters) = self.counters.by_command.get_mut(index) {
+    pub fn note_rejected(&mut self, entry: &Entry) {
+        if let Some(counters) = self.counters.by_command.get_mut(entry.index) {
             counters.rejected += 1;
         }
     }

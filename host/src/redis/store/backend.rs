@@ -48,6 +48,41 @@ pub struct Unchanged {
     pub since: u64,
 }
 
+/// Conditions of a commit.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// Of each: table, end of its key in `keys`, seq.
+    list: Vec<(Table, usize, u64)>,
+    keys: Vec<u8>,
+}
+
+impl Conditions {
+    /// None.
+    pub const NONE: Self = Self { list: Vec::new(), keys: Vec::new() };
+
+    /// Adds that nobody wrote `key` after `since`.
+    pub fn push(&mut self, table: Table, key: &[u8], since: u64) {
+        self.keys.extend_from_slice(key);
+        self.list.push((table, self.keys.len(), since));
+    }
+
+    /// Table, key and seq of each.
+    pub fn iter(&self) -> impl Iterator<Item = (Table, &[u8], u64)> {
+        let mut start = 0;
+        self.list.iter().map(move |(table, end, since)| {
+            let key = self.keys.get(start..*end).unwrap_or_default();
+            start = *end;
+            (*table, key, *since)
+        })
+    }
+
+    /// Forgets all, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.keys.clear();
+    }
+}
+
 /// Why a commit wrote nothing.
 #[derive(Debug, Clone)]
 pub enum CommitError {
@@ -86,7 +121,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`CommitError`].
-    fn commit(&self, changes: &Changes, unchanged: &[Unchanged]) -> std::result::Result<u64, CommitError>;
+    fn commit(&self, changes: &Changes, unchanged: &Conditions) -> std::result::Result<u64, CommitError>;
 
     /// Does `condition` hold?
     ///
@@ -137,4 +172,12 @@ pub trait Cursor: Send {
     /// # Errors
     /// What the store met.
     fn entry(&self) -> Result<Stored>;
+
+    /// Shows the value of the entry that it stands on, without a copy where the store can.
+    ///
+    /// # Errors
+    /// What the store met.
+    fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.entry().map(|entry| look(&entry.value))
+    }
 }

@@ -27,7 +27,7 @@
 use nokv_core::Result;
 use nokv_core::formats::redis::{self, Kind};
 
-use super::backend::{Backend, CommitError, Table};
+use super::backend::{Backend, CommitError, Conditions, Table};
 use super::changes::{Changes, Put};
 use super::keyspace::{Collection, Keyspace};
 use crate::redis::fail::Answer;
@@ -83,7 +83,7 @@ impl Builds {
                 changes.delete_range(Table::Elements, &lower, Some(&upper));
                 changes.delete_range(Table::Scores, &lower, Some(&upper));
                 changes.delete(Table::System, &name);
-                match backend.commit(&changes, &[]) {
+                match backend.commit(&changes, &Conditions::NONE) {
                     Ok(_) => {}
                     Err(CommitError::Conflict) => return Ok(()),
                     Err(CommitError::Store(error)) => return Err(error),
@@ -129,8 +129,10 @@ impl Build<'_> {
     /// What the store met.
     pub fn scored(&mut self, keys: &mut Keyspace, member: &[u8], score: f64) -> Answer<()> {
         self.collection.note_length(member.len());
+        let bits = redis::score_to_bits(score);
+        self.collection.note_score(bits);
         self.collection.head.count += 1;
-        let key = self.collection.score(redis::score_to_bits(score), member);
+        let key = self.collection.score(bits, member);
         self.pending.put(Table::Scores, &key, Put { value: Vec::new(), kind: 0, expires_at: 0 });
         let key = self.collection.element(member);
         self.put(keys, Table::Elements, &key, (score + 0.0).to_le_bytes().to_vec())

@@ -2,10 +2,8 @@
 //!
 //! Range deletes count as older than all single writes: adding one removes the single writes that it covers.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use super::backend::Table;
+use super::writes::Writes;
 
 /// A value that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +15,6 @@ pub struct Put {
     /// Unix milliseconds, 0 = never.
     pub expires_at: u64,
 }
-
-/// Single writes of a table; `None` is a delete.
-pub type Writes = BTreeMap<Vec<u8>, Option<Put>>;
 
 /// A range of a table that is to be deleted; without an end it goes to the end of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +55,7 @@ impl Changes {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        // The maps stay for the next command.
+        // Their memory stays for the next command.
         self.tables.iter_mut().for_each(|(_, writes)| writes.clear());
         self.ranges.clear();
         self.bytes = 0;
@@ -86,7 +81,7 @@ impl Changes {
         let at = match self.tables.iter().position(|(of, _)| *of == table) {
             Some(at) => at,
             None => {
-                self.tables.push((table, Writes::new()));
+                self.tables.push((table, Writes::default()));
                 self.tables.len() - 1
             }
         };
@@ -96,20 +91,20 @@ impl Changes {
     /// Sets `key`.
     pub fn put(&mut self, table: Table, key: &[u8], put: Put) {
         self.bytes += key.len() + put.value.len();
-        self.of(table).insert(key.to_vec(), Some(put));
+        self.of(table).insert(key, Some(put));
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, table: Table, key: &[u8]) {
         self.bytes += key.len();
-        self.of(table).insert(key.to_vec(), None);
+        self.of(table).insert(key, None);
     }
 
     /// Removes all keys from `lower` on, up to `upper` (not included) if there is one.
     pub fn delete_range(&mut self, table: Table, lower: &[u8], upper: Option<&[u8]>) {
         let range = DeletedRange { table, lower: lower.to_vec(), upper: upper.map(<[u8]>::to_vec) };
         self.bytes += lower.len() + upper.map_or(0, <[u8]>::len);
-        self.of(table).retain(|key, _| !range.covers(table, key));
+        self.of(table).retain(|key| !range.covers(table, key));
         self.ranges.push(range);
     }
 
@@ -141,12 +136,7 @@ impl Changes {
         lower: &'a [u8],
         upper: Option<&'a [u8]>,
     ) -> impl DoubleEndedIterator<Item = (&'a Vec<u8>, &'a Option<Put>)> {
-        let is_empty = upper.is_some_and(|upper| upper <= lower);
-        let bounds = (Bound::Included(lower), upper.map_or(Bound::Unbounded, Bound::Excluded));
-        self.tables
-            .iter()
-            .find(move |(of, _)| *of == table && !is_empty)
-            .into_iter()
-            .flat_map(move |(_, writes)| writes.range::<[u8], _>(bounds))
+        let writes = self.tables.iter().find(move |(of, _)| *of == table);
+        writes.into_iter().flat_map(move |(_, writes)| writes.range(lower, upper))
     }
 }

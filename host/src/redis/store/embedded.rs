@@ -9,10 +9,14 @@ use nokv_core::formats::batch::Op;
 use nokv_core::formats::{CfId, KeyRef, Kind, Seq, Version, redis};
 use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
+use parking_lot::Mutex;
 
-use super::backend::{Backend, CommitError, Cursor, Space, Stored, Table, Unchanged};
+use super::backend::{Backend, CommitError, Conditions, Cursor, Space, Stored, Table, Unchanged};
 use super::changes::Changes;
 use crate::db::{Db, Iter, IterOptions, RedisMetrics, WriteOptions};
+
+/// A batch of more bytes leaves no memory for the next one.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// A database with the front's families.
 pub struct Embedded<V: Vfs, I: MemIndex> {
@@ -22,6 +26,8 @@ pub struct Embedded<V: Vfs, I: MemIndex> {
     scores: CfId,
     expiries: CfId,
     system: CfId,
+    /// Memory for the next commit.
+    batch: Mutex<WriteBatch>,
 }
 
 /// A family, and the byte before its keys if it is shared.
@@ -65,7 +71,7 @@ impl<V: Vfs, I: MemIndex> Embedded<V, I> {
             family(redis::FAMILY_EXPIRIES)?,
             family(redis::FAMILY_SYSTEM)?,
         ];
-        Ok(Self { db, keys, elements, scores, expiries, system })
+        Ok(Self { db, keys, elements, scores, expiries, system, batch: Mutex::default() })
     }
 
     const fn place(&self, table: Table) -> Place {
@@ -80,8 +86,7 @@ impl<V: Vfs, I: MemIndex> Embedded<V, I> {
         Place { cf, prefix }
     }
 
-    fn batch(&self, changes: &Changes) -> Result<WriteBatch> {
-        let mut batch = WriteBatch::with_capacity(changes.bytes() + 64);
+    fn fill(&self, batch: &mut WriteBatch, changes: &Changes) -> Result<()> {
         let (mut low, mut high) = (Vec::new(), Vec::new());
         for range in changes.ranges() {
             let place = self.place(range.table);
@@ -96,7 +101,7 @@ impl<V: Vfs, I: MemIndex> Embedded<V, I> {
         }
         for (table, writes) in changes.tables() {
             let place = self.place(table);
-            for (key, put) in writes {
+            for (key, put) in writes.iter() {
                 let key = KeyRef::new(place.cf, place.key(key, &mut low));
                 let op = match put {
                     Some(put) => Op {
@@ -119,7 +124,7 @@ impl<V: Vfs, I: MemIndex> Embedded<V, I> {
                 batch.push(&op)?;
             }
         }
-        Ok(batch)
+        Ok(())
     }
 }
 
@@ -157,16 +162,22 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
         Ok(Box::new(Walk { iter, reverse, is_fresh: true, skip: usize::from(place.prefix.is_some()) }))
     }
 
-    fn commit(&self, changes: &Changes, unchanged: &[Unchanged]) -> std::result::Result<u64, CommitError> {
-        let mut batch = self.batch(changes).map_err(CommitError::Store)?;
+    fn commit(&self, changes: &Changes, unchanged: &Conditions) -> std::result::Result<u64, CommitError> {
+        let mut batch = std::mem::take(&mut *self.batch.lock());
+        self.fill(&mut batch, changes).map_err(CommitError::Store)?;
         let mut scratch = Vec::new();
-        for condition in unchanged {
-            let place = self.place(condition.table);
-            batch.require_unchanged(place.cf, place.key(&condition.key, &mut scratch), Seq(condition.since));
+        for (table, key, since) in unchanged.iter() {
+            let place = self.place(table);
+            batch.require_unchanged(place.cf, place.key(key, &mut scratch), Seq(since));
         }
         let options = WriteOptions { sync: Some(false), ..WriteOptions::default() };
-        match self.db.write(batch, &options) {
-            Ok(seq) => Ok(seq.0),
+        match self.db.write_for_more(batch, &options) {
+            Ok((seq, batch)) => {
+                if changes.bytes() <= KEPT_BYTES_MAX {
+                    *self.batch.lock() = batch;
+                }
+                Ok(seq.0)
+            }
             Err(Error::Conflict) => Err(CommitError::Conflict),
             Err(error) => Err(CommitError::Store(error)),
         }
@@ -226,7 +237,15 @@ impl<V: Vfs, I: MemIndex> Cursor for Walk<V, I> {
             Some(entry) => {
                 Ok(Stored { value: entry.value, kind: entry.meta, expires_at: entry.expires_at.unwrap_or(0) })
             }
-            None => Err(Error::InvalidArgument("a cursor that stands on nothing".to_owned())),
+            None => Err(on_nothing()),
         }
     }
+
+    fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {
+        if self.iter.with_value(look)? { Ok(()) } else { Err(on_nothing()) }
+    }
+}
+
+fn on_nothing() -> Error {
+    Error::InvalidArgument("a cursor that stands on nothing".to_owned())
 }

@@ -84,6 +84,28 @@ impl Collection<'_> {
             .concat()
     }
 
+    /// Where its elements stand in a table: the first key that one may have, and the first behind all. What was taken from
+    /// the ends is not within.
+    pub fn bounds(&self, table: Table) -> (Vec<u8>, Vec<u8>) {
+        let is_by_ends =
+            matches!((self.kind, table), (Kind::List, Table::Elements) | (Kind::SortedSet, Table::Scores));
+        match self.head.ends.filter(|_| is_by_ends) {
+            Some((first, last)) => {
+                let upper = last.checked_add(1).map(|behind| self.element(&behind.to_be_bytes()));
+                (self.element(&first.to_be_bytes()), upper.unwrap_or_else(|| self.end()))
+            }
+            None => (self.element(&[]), self.end()),
+        }
+    }
+
+    /// Notes the score of a member that is about to be added.
+    pub fn note_score(&mut self, bits: u64) {
+        self.head.ends = match self.head.ends {
+            Some((first, last)) => Some((first.min(bits), last.max(bits))),
+            None => (self.head.count == 0).then_some((bits, bits)),
+        };
+    }
+
     /// The first key behind all its elements.
     pub fn end(&self) -> Vec<u8> {
         collection_end(self.space, self.head.collection)
@@ -122,6 +144,10 @@ pub struct Keyspace {
     counts: Counts,
     /// By space: the time of the first expiry, or a time before it; `u64::MAX` if there is none.
     next_due: [u64; SPACES],
+    /// The first of them.
+    first_due: u64,
+    /// The transaction under way moved some of them on.
+    has_expired: bool,
     /// What was written ahead of a head.
     builds: Builds,
     /// Ranks in large collections.
@@ -153,6 +179,8 @@ impl Keyspace {
             next,
             counts,
             next_due: [0; SPACES],
+            first_due: 0,
+            has_expired: false,
             builds: Builds::new(),
             ranks: Ranks::new(),
         };
@@ -210,6 +238,9 @@ impl Keyspace {
         self.now = now;
         self.effects.clear();
         self.spaces_now = self.spaces;
+        if self.has_expired {
+            self.all_may_be_due();
+        }
         self.builds.abandoned();
         // What cannot be removed now is tried again by the next transaction.
         let _ = self.builds.sweep(self.txn.backend().as_ref());
@@ -229,6 +260,7 @@ impl Keyspace {
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
                 self.builds.committed();
+                self.has_expired = false;
                 Ok(seq)
             }
             Err(error) => {
@@ -236,11 +268,17 @@ impl Keyspace {
                 self.ranks.not_committed(&ranked);
                 self.effects.clear();
                 self.spaces_now = self.spaces;
-                // What was due still is.
-                self.next_due = [0; SPACES];
+                self.all_may_be_due();
                 Err(error)
             }
         }
+    }
+
+    /// Keys were to expire in a transaction that did not commit: what was due still is.
+    const fn all_may_be_due(&mut self) {
+        self.next_due = [0; SPACES];
+        self.first_due = 0;
+        self.has_expired = false;
     }
 
     /// Looks a key up.
@@ -433,6 +471,7 @@ impl Keyspace {
         self.txn.set(Table::Expiries, &at, redis::expiry_value(kind, collection).to_vec());
         let due = &mut self.next_due[usize::from(space) % SPACES];
         *due = expires_at.min(*due);
+        self.first_due = expires_at.min(self.first_due);
     }
 
     /// What a key held goes: its expiry, and its elements if `with_elements`.
@@ -511,8 +550,8 @@ impl Keyspace {
     }
 
     /// The earliest time at which [`Keyspace::expire_due`] may have something to do.
-    pub fn next_due(&self) -> u64 {
-        self.next_due.iter().copied().min().unwrap_or(u64::MAX)
+    pub const fn next_due(&self) -> u64 {
+        self.first_due
     }
 
     /// Takes up to `limit` keys out whose time has come, within the transaction; gives their number. With fewer than
@@ -533,7 +572,9 @@ impl Keyspace {
     fn expire_due_of(&mut self, space: u8, limit: usize) -> Answer<usize> {
         let mut due = Vec::new();
         let mut next = u64::MAX;
-        let mut cursor = self.txn.scan(Table::Expiries, &[space], Some(&[space + 1]), false)?;
+        // Not from the first one that there ever was: what expired before is deleted, and would be walked over.
+        let from = redis::expiry_key(space, self.next_due[usize::from(space)], &[]);
+        let mut cursor = self.txn.scan(Table::Expiries, &from, Some(&[space + 1]), false)?;
         while cursor.advance()? {
             let (time, _) = redis::split_expiry_key(cursor.key())?;
             if time > self.now || due.len() == limit {
@@ -561,7 +602,9 @@ impl Keyspace {
             self.effects.event(Class::EXPIRED, "expired", db, key);
             self.effects.expired += 1;
         }
+        self.has_expired = true;
         self.next_due[usize::from(space)] = next;
+        self.first_due = self.next_due.iter().copied().min().unwrap_or(u64::MAX);
         Ok(due.len())
     }
 

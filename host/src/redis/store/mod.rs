@@ -15,3 +15,4 @@ pub mod embedded;
 pub mod keyspace;
 pub mod ranks;
 pub mod txn;
+pub mod writes;

@@ -27,9 +27,10 @@ use nokv_core::formats::redis::{self, COLLECTION_PREFIX_BYTES, Head};
 
 use self::fences::{Fences, Place, SIZES, Sizes, runs_of};
 use super::backend::{Backend, Cursor, Table, Unchanged};
-use super::changes::{Changes, Writes};
+use super::changes::Changes;
 use super::keyspace::{Collection, Keyspace, part_of};
 use super::txn::Txn;
+use super::writes::Writes;
 use crate::redis::fail::Answer;
 
 /// A space and a key in it.
@@ -119,10 +120,10 @@ impl Ranks {
 
     fn touched_of(&self, space: u8, writes: &Writes, touched: &mut Vec<Name>) {
         if writes.len() <= self.by_key.len() {
-            let names = writes.keys().map(|key| (space, key.clone()));
+            let names = writes.iter().map(|(key, _)| (space, key.clone()));
             touched.extend(names.filter(|name| self.by_key.contains_key(name)));
         } else {
-            let written = |name: &&Name| name.0 == space && writes.contains_key(&name.1);
+            let written = |name: &&Name| name.0 == space && writes.get(&name.1).is_some();
             touched.extend(self.by_key.keys().filter(written).cloned());
         }
     }
@@ -338,14 +339,13 @@ impl Keyspace {
         rank: u64,
         reverse: bool,
     ) -> Answer<Box<dyn Cursor>> {
-        let prefix = redis::collection_prefix(of.space(), of.head.collection).to_vec();
-        let end = of.end();
+        let (lower, end) = of.bounds(table);
         let (ranks, txn) = self.ranks_and_txn();
         if rank >= of.head.count {
             return Ok(txn.scan(table, &end, Some(&end), reverse)?);
         }
         let behind = of.head.count - 1 - rank;
-        let mut walk = Walk { lower: prefix, upper: end, skip: if reverse { behind } else { rank } };
+        let mut walk = Walk { lower, upper: end, skip: if reverse { behind } else { rank } };
         if rank.min(behind) > ranks.sizes.walk_max
             && let Some(name) = ranks.of(txn, table, of)?
             && let Some((at, index)) = ranks.settle(txn.backend().as_ref(), &name, |f| f.of_rank(rank))?

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use nokv_core::read::point::Value;
 use nokv_core::{Error, Result};
 
-use super::backend::{Backend, CommitError, Cursor, Stored, Table, Unchanged};
+use super::backend::{Backend, CommitError, Conditions, Cursor, Stored, Table, Unchanged};
 use super::changes::{Changes, Put};
 
 /// A transaction. It can be used again after [`Txn::begin`].
 pub struct Txn {
     backend: Arc<dyn Backend>,
     changes: Changes,
-    read: Vec<Unchanged>,
+    read: Conditions,
     since: u64,
 }
 
@@ -25,7 +25,7 @@ impl Txn {
     /// A transaction that reads from now on.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         let since = backend.seq();
-        Self { backend, changes: Changes::default(), read: Vec::new(), since }
+        Self { backend, changes: Changes::default(), read: Conditions::NONE, since }
     }
 
     /// Forgets everything and starts again, now.
@@ -52,7 +52,7 @@ impl Txn {
 
     /// Commits only if this holds, too.
     pub fn require(&mut self, condition: Unchanged) {
-        self.read.push(condition);
+        self.read.push(condition.table, &condition.key, condition.since);
     }
 
     /// The entry of `key`.
@@ -64,7 +64,7 @@ impl Txn {
             return Ok(own.map(stored));
         }
         if matches!(table, Table::Keys(_)) {
-            self.read.push(Unchanged { table, key: key.to_vec(), since: self.since });
+            self.read.push(table, key, self.since);
         }
         self.backend.get(table, key)
     }
@@ -131,7 +131,7 @@ impl Txn {
     /// # Errors
     /// What the store met.
     pub fn spill(&mut self, changes: &Changes) -> Result<()> {
-        match self.backend.commit(changes, &[]) {
+        match self.backend.commit(changes, &Conditions::NONE) {
             Ok(_) => Ok(()),
             Err(CommitError::Store(error)) => Err(error),
             Err(CommitError::Conflict) => Err(Error::Conflict),

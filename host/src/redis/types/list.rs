@@ -129,21 +129,25 @@ pub fn set(keys: &mut Keyspace, of: &mut Collection<'_>, index: u64, element: &[
     Ok(())
 }
 
-/// The elements from index `start` to `stop`, which there are.
+/// Gives the elements from index `start` to `stop`, which there are, to `each`.
 ///
 /// # Errors
 /// What the store met.
-pub fn range(keys: &mut Keyspace, of: &Collection<'_>, (start, stop): (u64, u64)) -> Answer<Vec<Value>> {
+pub fn range(
+    keys: &mut Keyspace,
+    of: &Collection<'_>,
+    (start, stop): (u64, u64),
+    mut each: impl FnMut(&[u8]),
+) -> Answer<()> {
     let from = position_of(keys, of, start)?;
     let mut cursor = walk_between(keys, of, (from, u64::MAX), Side::Left)?;
-    let mut found = Vec::new();
     for _ in start..=stop {
         if !cursor.advance()? {
             return Err(MISSING);
         }
-        found.push(cursor.entry()?.value);
+        cursor.with_value(&mut each)?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn put(keys: &mut Keyspace, of: &mut Collection<'_>, position: u64, element: &[u8], stands: bool) {

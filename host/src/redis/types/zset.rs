@@ -2,6 +2,7 @@
 //!
 //! 1. Both tables have the same members. What changes one changes the other.
 //! 2. A score is never NaN, and -0 is stored as 0.
+//! 3. `Head::ends` bound the scores. Who pops from an end moves that bound: the next one does not walk over what is gone.
 
 use nokv_core::Error;
 use nokv_core::formats::redis::{score_from_bits, score_to_bits};
@@ -51,6 +52,7 @@ pub fn score(keys: &mut Keyspace, of: &Collection<'_>, member: &[u8]) -> Answer<
 /// Gives a member, whose score is `old` now, another one.
 pub fn set(keys: &mut Keyspace, of: &mut Collection<'_>, member: &[u8], old: Option<f64>, new: f64) {
     let new = new + 0.0;
+    of.note_score(score_to_bits(new));
     match old {
         Some(old) => keys.delete_entry(Table::Scores, &of.score(score_to_bits(old), member)),
         None => {
@@ -67,6 +69,14 @@ pub fn remove(keys: &mut Keyspace, of: &mut Collection<'_>, member: &[u8], score
     of.head.count = of.head.count.saturating_sub(1);
     keys.delete_entry(Table::Elements, &of.element(member));
     keys.delete_entry(Table::Scores, &of.score(score_to_bits(score), member));
+}
+
+/// All members before this one in the order of scores are gone: or behind it, if `reverse`.
+pub fn note_end(of: &mut Collection<'_>, score: f64, reverse: bool) {
+    let bits = score_to_bits(score);
+    if let Some((first, last)) = &mut of.head.ends {
+        *(if reverse { last } else { first }) = bits;
+    }
 }
 
 /// How many members stand before one.

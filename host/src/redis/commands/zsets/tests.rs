@@ -246,3 +246,38 @@ fn large_ones_scan_by_pieces_and_lose_most_of_themselves() {
     );
     assert!(bench.run("ttl z").len() > 9);
 }
+
+/// Pops move the bounds of the scores; whatever is added afterwards is found again.
+#[test]
+fn what_is_added_behind_a_pop_is_found() {
+    Bench::new().script(
+        "> zadd z 1 a 2 b 2 bb 3 c 4 d
+         :5
+         > zpopmin z
+         [a 1]
+         > zpopmax z
+         [d 4]
+         > zadd z 0 e 9 f 2 a
+         :3
+         > zrange z 0 -1
+         [e a b bb c f]
+         > zpopmin z 3
+         [e 0 a 2 b 2]
+         > zpopmax z 2
+         [f 9 c 3]
+         > zadd z 5 bb -inf g
+         :1
+         > zrange z 0 -1 withscores
+         [g -inf bb 5]
+         > zrange z 0 -1 rev
+         [bb g]
+         > zpopmin z
+         [g -inf]
+         > zincrby z -7 bb
+         -2
+         > zpopmin z
+         [bb -2]
+         > exists z
+         :0",
+    );
+}

@@ -102,7 +102,9 @@ impl Pair {
         }
         let (start, stop) = (self.model.len() / 4, self.model.len() * 3 / 4);
         if stop < self.model.len() {
-            let found = range(&mut self.keys, &of, (start as u64, stop as u64)).expect("elements");
+            let mut found = Vec::new();
+            let each = |element: &[u8]| found.push(element.to_vec());
+            range(&mut self.keys, &of, (start as u64, stop as u64), each).expect("elements");
             assert!(
                 found
                     .iter()
