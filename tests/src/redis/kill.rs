@@ -462,3 +462,41 @@ fn one(
     })?;
     Ok(seen)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer(steps: &[Step], unknown: &[Step]) -> Writer {
+        let mut writer = Writer::new(1, 0);
+        steps.iter().flatten().for_each(|op| writer.own.apply(op));
+        writer.unknown = unknown.to_vec();
+        writer
+    }
+
+    fn after(steps: &[&[Op]]) -> BTreeMap<String, Value> {
+        let mut own = Own::default();
+        steps.iter().copied().flatten().for_each(|op| own.apply(op));
+        own.keys
+    }
+
+    #[test]
+    fn the_model_takes_a_prefix_of_what_is_unknown_and_nothing_else() {
+        let first = vec![Op::Push("a".to_owned()), Op::ZAdd(1, 5)];
+        let both = vec![Op::Incr, Op::HSet(1, "x".to_owned())];
+        let last = vec![Op::Del("z")];
+        let resolve = |actual: &BTreeMap<String, Value>| {
+            writer(std::slice::from_ref(&first), &[both.clone(), last.clone()]).resolve(actual).ok()
+        };
+        assert_eq!(resolve(&after(&[&first])), Some(0));
+        assert_eq!(resolve(&after(&[&first, &both])), Some(1));
+        assert_eq!(resolve(&after(&[&first, &both, &last])), Some(2));
+        // Something acknowledged is lost; half a transaction; a gap; what was deleted; a key too many.
+        assert_eq!(resolve(&BTreeMap::new()), None);
+        assert_eq!(resolve(&after(&[&first[..1]])), None);
+        assert_eq!(resolve(&after(&[&first, &both[..1]])), None);
+        assert_eq!(resolve(&after(&[&first, &last])), None);
+        assert_eq!(resolve(&after(&[&first, &both, &last, &[Op::ZAdd(1, 5), Op::ZAdd(2, 5)]])), None);
+        assert_eq!(resolve(&after(&[&first, &[Op::Set(3, String::new())]])), None);
+    }
+}
