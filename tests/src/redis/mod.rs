@@ -3,6 +3,8 @@
 pub mod compare;
 #[cfg(target_os = "linux")]
 pub mod kill;
+#[cfg(target_os = "linux")]
+pub mod kill_large;
 pub mod oracle;
 #[cfg(target_os = "linux")]
 pub mod process;

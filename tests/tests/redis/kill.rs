@@ -1,6 +1,6 @@
 //! The server is killed under load; nothing that was acknowledged is lost.
 
-use nokv_tests::redis::kill;
+use nokv_tests::redis::{kill, kill_large};
 
 /// Kills with every change; `NOKV_REDIS_KILLS` sets another number, `NOKV_REDIS_SEED` another seed.
 const KILLS: u64 = 8;
@@ -33,4 +33,13 @@ fn with_a_sync_each_second_nothing_acknowledged_is_lost_by_sigkill() {
 #[test]
 fn without_syncs_nothing_acknowledged_is_lost_by_sigkill() {
     killed("no", 13);
+}
+
+#[test]
+fn a_copy_that_is_killed_half_way_does_not_show() {
+    nokv_tests::real::process::set_program(env!("CARGO_BIN_EXE_net"));
+    let kills = number("NOKV_REDIS_KILLS").unwrap_or(KILLS);
+    let (copying, acknowledged) = kill_large::run(number("NOKV_REDIS_SEED").unwrap_or(14), "always", kills);
+    eprintln!("{kills} kills, {copying} of them in a copy, {acknowledged} commands acknowledged");
+    assert!(copying > 0, "no kill met a copy");
 }
