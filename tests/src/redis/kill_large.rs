@@ -3,6 +3,8 @@
 //!
 //! One client goes round: `COPY src dst REPLACE`, `DEL dst`, `HSET dst` with one field. After a kill `dst` is as after what was
 //! acknowledged last, or as after the command behind it: whole, absent, or with the one field, and `src` is as ever.
+//!
+//! The database has its usual options: a small memtable would not take the batches.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,7 @@ pub fn run(seed: u64, sync: &str, kills: u64) -> (u64, u64) {
     for open in 0..=kills {
         let mut one = || -> Result<(), String> {
             let conf = format!("appendfsync {sync}");
-            let mut server = ServerProcess::start(place.path(), &conf, Shape::Drawn(seed, open))?;
+            let mut server = ServerProcess::start(place.path(), &conf, Shape::Usual)?;
             let mut client = Client::connect(server.at()).map_err(|error| error.to_string())?;
             if is_made {
                 state = seen(&mut client, state)?;
