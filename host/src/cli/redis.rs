@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use super::Session;
 use super::service::ServiceArgs;
 use super::store::{Access, Backend, Failure, Result, Store};
-use crate::redis::{Bound, Config, SyncPolicy, conf_file};
+use crate::redis::{Bound, Config, SyncPolicy, TlsClients, conf_file};
 
 /// `nokv redis`.
 #[derive(Debug, Args)]
@@ -27,6 +27,26 @@ pub struct RedisArgs {
     /// Let other machines in without password or TLS.
     #[arg(long)]
     pub insecure: bool,
+
+    /// Port for encrypted connections, at the host of --addr; with port 0 there the only one.
+    #[arg(long, value_name = "PORT")]
+    pub tls_port: Option<u16>,
+
+    /// The server's certificate chain, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// Its key, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Who signs the clients' certificates, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca_cert_file: Option<PathBuf>,
+
+    /// Must clients of --tls-port show a certificate [default: yes].
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub tls_auth_clients: Option<AuthClients>,
 
     /// Serve a cluster: not there yet.
     #[arg(long, value_name = "FILE")]
@@ -50,6 +70,27 @@ pub enum Sync {
     Everysec,
     /// A power loss takes what the system had not written yet
     No,
+}
+
+/// `--tls-auth-clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AuthClients {
+    /// None comes in without one
+    Yes,
+    /// One that is shown must be good
+    Optional,
+    /// None is asked for
+    No,
+}
+
+impl From<AuthClients> for TlsClients {
+    fn from(clients: AuthClients) -> Self {
+        match clients {
+            AuthClients::Yes => Self::Yes,
+            AuthClients::Optional => Self::Optional,
+            AuthClients::No => Self::No,
+        }
+    }
 }
 
 impl From<Sync> for SyncPolicy {
@@ -105,6 +146,20 @@ impl RedisArgs {
         if self.insecure {
             config.is_protected = false;
         }
+        let tls = &mut config.tls;
+        tls.port = self.tls_port.unwrap_or(tls.port);
+        for (file, given) in [
+            (&mut tls.cert, &self.tls_cert_file),
+            (&mut tls.key, &self.tls_key_file),
+            (&mut tls.ca_cert, &self.tls_ca_cert_file),
+        ] {
+            if given.is_some() {
+                file.clone_from(given);
+            }
+        }
+        if let Some(clients) = self.tls_auth_clients {
+            tls.clients = clients.into();
+        }
         Ok(())
     }
 }
@@ -143,9 +198,14 @@ impl<B: Backend> Session<'_, B> {
         // Before the line that says that it serves: whoever reads it may stop it at once.
         let mut signals = Signals::new([SIGINT, SIGTERM])
             .map_err(|error| Failure::new(error.to_string(), "signals", "try again"))?;
-        writeln!(self.out, "nokv {version} serves {} at {at}: redis-cli -h {host} -p {port}", dir.display())
-            .and_then(|()| self.out.flush())
-            .map_err(|error| Failure::output(&error))?;
+        let tls = if bound.is_encrypted() { " --tls" } else { "" };
+        writeln!(
+            self.out,
+            "nokv {version} serves {} at {at}: redis-cli -h {host} -p {port}{tls}",
+            dir.display()
+        )
+        .and_then(|()| self.out.flush())
+        .map_err(|error| Failure::output(&error))?;
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let handle = signals.handle();
         let waiter = std::thread::spawn(move || {

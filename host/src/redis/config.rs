@@ -48,6 +48,18 @@ pub struct OutputLimits {
     pub pubsub: OutputLimit,
 }
 
+/// Must clients of encrypted connections show a certificate: `tls-auth-clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsClients {
+    /// None comes in without one.
+    #[default]
+    Yes,
+    /// One that is shown must be good.
+    Optional,
+    /// None is asked for.
+    No,
+}
+
 /// Certificates: `tls-*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsConfig {
@@ -57,8 +69,10 @@ pub struct TlsConfig {
     pub cert: Option<PathBuf>,
     /// Its key, PEM.
     pub key: Option<PathBuf>,
-    /// Who signs the clients' certificates; without it none is asked for.
+    /// Who signs the clients' certificates, PEM.
     pub ca_cert: Option<PathBuf>,
+    /// Must clients have one?
+    pub clients: TlsClients,
 }
 
 /// The settings.

@@ -29,5 +29,5 @@ pub mod store;
 mod testing;
 pub mod types;
 
-pub use config::{Config, SyncPolicy};
+pub use config::{Config, SyncPolicy, TlsClients, TlsConfig};
 pub use server::listen::{Bound, ServeError};

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::{Config, DebugAccess, OutputLimit, SyncPolicy};
+use super::config::{Config, DebugAccess, OutputLimit, SyncPolicy, TlsClients};
 use super::notify;
 use crate::redis::resp::request::Limits;
 
@@ -282,8 +282,24 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     at_start(
+        "tls-auth-clients",
+        "Must clients of `tls-port` show a certificate: `yes`, `no`, `optional`",
+        |c| match c.tls.clients {
+            TlsClients::Yes => "yes".into(),
+            TlsClients::Optional => "optional".into(),
+            TlsClients::No => "no".into(),
+        },
+        |c, v| {
+            c.tls.clients = one_of(
+                v,
+                &[("no", TlsClients::No), ("yes", TlsClients::Yes), ("optional", TlsClients::Optional)],
+            )?;
+            Ok(())
+        },
+    ),
+    at_start(
         "tls-ca-cert-file",
-        "Who signs the clients' certificates",
+        "Who signs the clients' certificates, PEM",
         |c| shown(c.tls.ca_cert.as_deref()),
         |c, v| {
             c.tls.ca_cert = Some(path(v)?);

@@ -37,6 +37,8 @@ pub fn child_main() -> Option<ExitCode> {
             full::supervise(&PathBuf::from(mount), &PathBuf::from(work), seed.parse().unwrap_or(1));
             ExitCode::SUCCESS
         }
+        #[cfg(feature = "redis")]
+        Some(("redis", rest)) => crate::redis::process::serve(rest),
         Some(("verify", [dir])) => match verify::verify_kept(&PathBuf::from(dir)) {
             Ok(_) => {
                 println!("what is kept in {dir} is as it must be");

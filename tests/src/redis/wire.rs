@@ -47,8 +47,8 @@ impl Wire {
 }
 
 /// A connection.
-pub struct Client {
-    reader: BufReader<TcpStream>,
+pub struct Client<S = TcpStream> {
+    reader: BufReader<S>,
     out: Vec<u8>,
 }
 
@@ -61,7 +61,19 @@ impl Client {
         let stream = TcpStream::connect(at)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { reader: BufReader::with_capacity(64 << 10, stream), out: Vec::new() })
+        Ok(Self::over(stream))
+    }
+
+    /// The connection below.
+    pub fn stream(&self) -> &TcpStream {
+        self.reader.get_ref()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Over a connection that stands.
+    pub fn over(stream: S) -> Self {
+        Self { reader: BufReader::with_capacity(64 << 10, stream), out: Vec::new() }
     }
 
     /// Puts a command into the next pipeline.
@@ -80,7 +92,8 @@ impl Client {
     /// What the system says.
     pub fn send(&mut self) -> io::Result<()> {
         let out = std::mem::take(&mut self.out);
-        self.reader.get_mut().write_all(&out)
+        self.reader.get_mut().write_all(&out)?;
+        self.reader.get_mut().flush()
     }
 
     /// Sends bytes as they are.

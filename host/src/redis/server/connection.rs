@@ -32,6 +32,14 @@ const HELD_INPUT_MAX: usize = 1 << 20;
 /// How long the other side may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Its connection is to end.
+pub(super) async fn told_to_end(client: &ClientRef) {
+    let wake = client.borrow().wake.clone();
+    while client.borrow().close.is_none() {
+        wake.notified().await;
+    }
+}
+
 /// What connections share.
 pub(super) struct Shared {
     pub(super) server: RefCell<Server>,

@@ -12,13 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use super::client::{Client, Close};
+use super::client::{Client, ClientRef, Close};
 use super::connection::{self, Shared};
 use super::exec::{Clock, Server, now_ms};
 use super::state::State;
 use super::syncer::Syncer;
+use super::tls::Tls;
 use crate::redis::acl::Acl;
-use crate::redis::config::{Config, TlsConfig};
+use crate::redis::config::{Config, TlsClients};
 use crate::redis::fail::Fail;
 use crate::redis::store::backend::{Backend, Table};
 use crate::redis::store::keyspace::Keyspace;
@@ -28,12 +29,17 @@ use nokv_core::formats::redis::SYSTEM_COUNTS;
 const TICK: Duration = Duration::from_millis(100);
 /// How long accepting pauses after it failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take until its connection is encrypted.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long clients may take to read their last replies when the server ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A server that listens.
 pub struct Bound {
     listeners: Vec<std::net::TcpListener>,
+    /// Those for encrypted connections.
+    encrypted: Vec<std::net::TcpListener>,
+    tls: Option<Tls>,
     config: Config,
     backend: Arc<dyn Backend>,
 }
@@ -75,23 +81,29 @@ impl Bound {
     /// Whether a server may run with these settings, before anything is opened.
     ///
     /// # Errors
-    /// Other machines could come in without a password; a user's rule makes no sense; TLS is asked for.
+    /// Other machines could come in without a password or a certificate; a user's rule makes no sense; the files for TLS do
+    /// not do, or the program was built without it.
     pub fn check(config: &Config) -> io::Result<()> {
+        Self::checked(config).map(drop)
+    }
+
+    fn checked(config: &Config) -> io::Result<Option<Tls>> {
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let acl = Acl::new(config).map_err(wrong)?;
-        if config.tls != TlsConfig::default() {
-            return Err(wrong("this program was built without TLS".to_owned()));
-        }
+        let tls = Tls::load(&config.tls)?;
+        let has_plain = config.port != 0 || tls.is_none();
+        let is_known = tls.is_some() && config.tls.clients == TlsClients::Yes;
         for host in &config.bind {
             // Every address that the name has must be one of this machine.
             let is_open = (host.as_str(), config.port).to_socket_addrs()?.any(|at| !at.ip().is_loopback());
-            if is_open && config.is_protected && !acl.is_closed() {
+            if is_open && config.is_protected && !acl.is_closed() && (has_plain || !is_known) {
                 return Err(wrong(format!(
-                    "{host} lets other machines in, and there is no password: set requirepass, or say --insecure"
+                    "{host} lets other machines in, and there is no password: set requirepass, or ask for clients' \
+                     certificates (tls-port, tls-auth-clients yes, and port 0), or say --insecure"
                 )));
             }
         }
-        Ok(())
+        Ok(tls)
     }
 
     /// Listens at the addresses of `config`.
@@ -99,19 +111,29 @@ impl Bound {
     /// # Errors
     /// As [`Bound::check`]; what the system says.
     pub fn bind(backend: Arc<dyn Backend>, config: Config) -> io::Result<Self> {
-        Self::check(&config)?;
-        let mut listeners = Vec::new();
-        for host in &config.bind {
-            let listener = std::net::TcpListener::bind((host.as_str(), config.port))?;
-            listener.set_nonblocking(true)?;
-            listeners.push(listener);
-        }
-        Ok(Self { listeners, config, backend })
+        let tls = Self::checked(&config)?;
+        let listen = |port: u16| {
+            let bind = |host: &String| {
+                let listener = std::net::TcpListener::bind((host.as_str(), port))?;
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            };
+            config.bind.iter().map(bind).collect::<io::Result<Vec<_>>>()
+        };
+        let listeners = if config.port != 0 || tls.is_none() { listen(config.port)? } else { Vec::new() };
+        let encrypted = if tls.is_some() { listen(config.tls.port)? } else { Vec::new() };
+        Ok(Self { listeners, encrypted, tls, config, backend })
     }
 
-    /// Where it listens.
+    /// Where it listens; where it expects encryption comes last.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        let all = self.listeners.iter().chain(&self.encrypted);
+        all.filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Does it listen for encrypted connections alone?
+    pub const fn is_encrypted(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     /// Serves until `stop` is told, or dropped, or a client shuts it down. Takes the thread.
@@ -133,9 +155,11 @@ impl Bound {
         let server = Server { keys, state, clock: Clock::now() };
         let shared = Rc::new(Shared { server: RefCell::new(server), sync: syncer.handle() });
         let mut accepting = Vec::new();
-        for listener in self.listeners {
+        let plain = self.listeners.into_iter().map(|listener| (listener, None));
+        let encrypted = self.encrypted.into_iter().map(|listener| (listener, self.tls.clone()));
+        for (listener, tls) in plain.chain(encrypted) {
             let listener = TcpListener::from_std(listener)?;
-            accepting.push(tokio::task::spawn_local(accept(shared.clone(), listener)));
+            accepting.push(tokio::task::spawn_local(accept(shared.clone(), listener, tls)));
         }
         let mut stop = stop;
         let mut ticks = tokio::time::interval(TICK);
@@ -161,7 +185,7 @@ impl Bound {
     }
 }
 
-async fn accept(shared: Rc<Shared>, listener: TcpListener) {
+async fn accept(shared: Rc<Shared>, listener: TcpListener, tls: Option<Tls>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -184,8 +208,9 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
             let state = &mut shared.server.borrow_mut().state;
             if state.clients.len() >= state.config.clients_max {
                 state.counters.refused += 1;
-                // The socket's buffer is empty: it takes the line, or the client never knows.
-                let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+                // The socket's buffer is empty: it takes the line, or the client never knows. One that expects encryption
+                // could not read it.
+                let _ = tls.is_none().then(|| stream.try_write(b"-ERR max number of clients reached\r\n"));
                 continue;
             }
             state.counters.connections += 1;
@@ -193,11 +218,30 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
             let mut client = Client::new(id, peer.to_string(), local, state.output.clone());
             client.user = state.acl.at_start();
             client.fd = number_of(&stream);
+            client.is_tls = tls.is_some();
             let client = Rc::new(RefCell::new(client));
             state.clients.insert(id, client.clone());
             client
         };
-        tokio::task::spawn_local(connection::serve(shared.clone(), client, stream));
+        match &tls {
+            None => tokio::task::spawn_local(connection::serve(shared.clone(), client, stream)),
+            Some(tls) => tokio::task::spawn_local(encrypt(tls.clone(), shared.clone(), client, stream)),
+        };
+    }
+}
+
+/// Serves a client as soon as its connection is encrypted.
+async fn encrypt(tls: Tls, shared: Rc<Shared>, client: ClientRef, stream: TcpStream) {
+    let stream = tokio::select! {
+        done = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => done.unwrap_or_else(|late| Err(late.into())),
+        () = connection::told_to_end(&client) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match stream {
+        Ok(stream) => connection::serve(shared, client, stream).await,
+        Err(error) => {
+            tracing::warn!(client = client.borrow().id, %error, "a connection is not encrypted; it ends");
+            shared.server.borrow_mut().forget(&client);
+        }
     }
 }
 

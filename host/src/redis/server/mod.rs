@@ -16,4 +16,6 @@ pub mod monitor;
 pub mod pubsub;
 pub mod state;
 pub mod syncer;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 pub mod waiting;
