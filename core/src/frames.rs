@@ -6,6 +6,7 @@
 //! 2. A record longer than the window is taken into memory only after its trailer and its checksum were found right, and is
 //!    checked once more there: the bytes that are handed out are the ones that were checked.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ use nokv_formats::walfs::{
     Ahead, FRAME_HEAD_BYTES, FRAME_OVERHEAD_BYTES, Found, FrameHead, SHORT_HEAD, TRAILER, frame_at,
 };
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// How much of a file is read at once.
@@ -197,7 +198,12 @@ impl<F: VfsFile> Frames<F> {
             return Ok(bytes.get(inside).filter(|_| is_whole));
         }
         let mut long = core::mem::take(&mut self.long);
-        long.resize(FRAME_HEAD_BYTES + head.payload_len, 0);
+        let len = FRAME_HEAD_BYTES + head.payload_len;
+        if long.try_reserve_exact(len.saturating_sub(long.len())).is_err() {
+            let what = format!("no memory for the record of {len} bytes at byte {at} of {}", self.path);
+            return Err(Error::InvalidArgument(what));
+        }
+        long.resize(len, 0);
         let read = self.read(&mut long, at)?;
         self.long = long;
         let is_whole = read == self.long.len()

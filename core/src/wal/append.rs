@@ -107,8 +107,11 @@ impl<V: Vfs> Log<V> {
         } else if per_sync != 0 && bytes != 0 {
             let unsynced = self.unsynced.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
             if unsynced >= per_sync {
-                self.unsynced.store(0, Ordering::Relaxed);
-                self.sync_appended(tail)?;
+                let taken = self.unsynced.swap(0, Ordering::Relaxed);
+                self.sync_appended(tail).inspect_err(|_| {
+                    // The next append asks again.
+                    self.unsynced.fetch_add(taken, Ordering::Relaxed);
+                })?;
                 self.counted_syncs.fetch_add(1, Ordering::Relaxed);
             }
         }

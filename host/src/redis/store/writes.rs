@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn put(n: usize) -> Option<Put> {
-        (n % 3 != 0).then(|| Put { value: n.to_string().into_bytes(), kind: 0, expires_at: 0 })
+        (!n.is_multiple_of(3)).then(|| Put { value: n.to_string().into_bytes(), kind: 0, expires_at: 0 })
     }
 
     /// Few and many writes are as a tree has them.
