@@ -244,20 +244,24 @@ impl Index {
             tail[..len].copy_from_slice(&rest[..len]);
             word(&bytes)
         };
-        let mut i = self.words.partition_point(|word| *word < target);
-        while self.words.get(i) == Some(&target) {
-            // Zeros that pad a word say nothing, so equal words need the whole separator.
-            let separator = self.rest(i);
+        let start = self.words.partition_point(|word| *word < target);
+        let equal = self.words.get(start..).unwrap_or_default();
+        // Zeros that pad a word say nothing, and keys may begin alike, so among equal words whole separators decide.
+        let (mut from, mut to) = (start, start + equal.partition_point(|word| *word == target));
+        while from < to {
+            let middle = from.midpoint(to);
+            let separator = self.rest(middle);
             let below = match separator.split_at_checked(in_family.len()) {
                 Some((head, tail)) => (head, tail) < (in_family, rest),
                 None => separator < in_family,
             };
-            if !below {
-                break;
+            if below {
+                from = middle + 1;
+            } else {
+                to = middle;
             }
-            i += 1;
         }
-        i
+        from
     }
 
     /// Bytes of memory it holds.
