@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use nokv_formats::{KeyBuf, KeyRef, TableId};
 
-use super::pick::{Choice, Place};
+use super::choice::{Choice, Place};
 use crate::level::{TableInfo, Version};
 
 /// Names a claim, to release it.

@@ -4,6 +4,7 @@
 //! caller claims it in the [`BusySet`] under the same lock, does the work elsewhere, installs, and releases the claim.
 
 mod busy;
+mod choice;
 mod filter;
 mod heat;
 mod pick;
@@ -13,7 +14,8 @@ mod score;
 mod tests;
 
 pub use busy::{BusySet, Ticket};
+pub use choice::{Choice, Input, PickOptions, Place, Reason};
 pub use filter::{Fate, Filter, Older};
 pub use heat::LevelHeat;
-pub use pick::{Choice, Input, PickOptions, Place, Pressure, Reason, pick, pick_range};
+pub use pick::{Pressure, pick, pick_range};
 pub use score::{Scores, density_of, scores, suggested_weight, value_score};

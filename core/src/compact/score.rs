@@ -8,7 +8,7 @@
 //! it, so that old versions of the same keys take at most that much more space.
 
 use super::busy::BusySet;
-use super::pick::PickOptions;
+use super::choice::PickOptions;
 use crate::level::{TableInfo, Version};
 use crate::limits::LEVELS;
 

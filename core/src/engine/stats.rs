@@ -20,6 +20,7 @@ mod bytes;
 mod counters;
 mod histogram;
 mod pins;
+mod shards;
 
 pub use bytes::{LevelStats, SegmentStats};
 pub(crate) use counters::FlushTimes;

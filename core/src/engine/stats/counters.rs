@@ -12,10 +12,9 @@ use alloc::vec::Vec;
 use nokv_formats::CfId;
 
 use super::histogram::{Histogram, Sharded};
-use crate::sync::{AtomicU64, Mutex, Ordering, thread_number};
+use super::shards::{SHARDS, shard_of_thread};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// Threads count on lines of their own: shared counters would be the busiest lines of the engine.
-pub(super) const SHARDS: usize = if cfg!(feature = "std") { 16 } else { 1 };
 /// Families with a number below this have counters of their own in each shard; the others share a map.
 const DIRECT_FAMILIES: usize = 15;
 /// One of so many point reads and writes is timed: reading the clock twice costs as much as a read from memory.
@@ -245,12 +244,6 @@ impl Default for Counters {
             flush_whole: Histogram::new(),
         }
     }
-}
-
-/// Which shard the calling thread counts in.
-#[inline]
-pub(crate) fn shard_of_thread() -> usize {
-    thread_number() % SHARDS
 }
 
 impl Counters {

@@ -8,7 +8,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::counters::shard_of_thread;
+use super::shards::shard_of_thread;
 use crate::sync::{AtomicU64, Ordering};
 
 const LINEAR: usize = 16;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use nokv_formats::Seq;
 
-use super::counters::{SHARDS, shard_of_thread};
+use super::shards::{SHARDS, shard_of_thread};
 use crate::engine::Engine;
 use crate::index::MemIndex;
 use crate::read::view::View;
