@@ -110,11 +110,6 @@ impl<const WORDS: usize> Bytes<WORDS> {
         None
     }
 
-    #[inline]
-    fn get(&self, at: usize) -> u8 {
-        (self.0[at / LANES].load(Ordering::Relaxed) >> (at % LANES * 8)) as u8
-    }
-
     /// Sets byte `at`, which is still zero. Locked.
     fn set(&self, at: usize, byte: u8) {
         let word = &self.0[at / LANES];
@@ -131,17 +126,33 @@ impl<const WORDS: usize, const N: usize> Small<WORDS, N> {
         self.bytes.find(byte, count).map(|at| &self.slots[at])
     }
 
-    /// The slot of the extreme byte of those that `wanted` holds for.
+    /// The least byte from `first` on, and its slot.
     #[inline]
-    fn pick(&self, wanted: impl Fn(u8) -> bool, better: impl Fn(u8, u8) -> bool) -> Option<(u8, &Slot)> {
-        let mut best: Option<(u8, usize)> = None;
-        for at in 0..self.head.count.load(Ordering::Acquire) as usize {
-            let byte = self.bytes.get(at);
-            if wanted(byte) && best.is_none_or(|best| better(byte, best.0)) {
-                best = Some((byte, at));
+    fn next(&self, first: u8) -> Option<(u8, &Slot)> {
+        let byte = first.checked_add(self.nearest(|byte| byte.wrapping_sub(first))?)?;
+        Some((byte, self.slot(byte)?))
+    }
+
+    /// The greatest byte up to `last`, and its slot.
+    #[inline]
+    fn prev(&self, last: u8) -> Option<(u8, &Slot)> {
+        let byte = last.checked_sub(self.nearest(|byte| last.wrapping_sub(byte))?)?;
+        Some((byte, self.slot(byte)?))
+    }
+
+    /// The least distance of a byte; none if there is no byte.
+    #[inline]
+    fn nearest(&self, distance: impl Fn(u8) -> u8) -> Option<u8> {
+        let count = self.head.count.load(Ordering::Acquire) as usize;
+        let mut least = u8::MAX;
+        for (i, word) in self.bytes.0.iter().enumerate() {
+            let lanes = word.load(Ordering::Relaxed).to_le_bytes();
+            for (at, byte) in (i * LANES..).zip(lanes) {
+                // No branch in it: all lanes at once.
+                least = least.min(distance(byte) | if at < count { 0 } else { u8::MAX });
             }
         }
-        best.map(|(byte, at)| (byte, &self.slots[at]))
+        (count > 0).then_some(least)
     }
 
     /// Locked.
@@ -443,16 +454,14 @@ impl<'a> InnerRef<'a> {
                 }
                 0
             }
-            Some(branch) => branch.to_byte().map_or(0, |byte| byte as usize + 1),
+            Some(branch) => branch.to_byte().map_or(Some(0), |byte| byte.checked_add(1))?,
         };
         let (byte, slot) = match self.body() {
-            Body::Four(node) => node.pick(|byte| byte as usize >= first, |a, b| a < b)?,
-            Body::Sixteen(node) => node.pick(|byte| byte as usize >= first, |a, b| a < b)?,
-            Body::FortyEight(node) => {
-                (first..256).find_map(|byte| Some((byte as u8, node.slot(byte as u8)?)))?
-            }
-            Body::Full(node) => (first..256)
-                .map(|byte| (byte as u8, &node.slots[byte]))
+            Body::Four(node) => node.next(first)?,
+            Body::Sixteen(node) => node.next(first)?,
+            Body::FortyEight(node) => (first..=u8::MAX).find_map(|byte| Some((byte, node.slot(byte)?)))?,
+            Body::Full(node) => (first..=u8::MAX)
+                .map(|byte| (byte, &node.slots[byte as usize]))
                 .find(|(_, slot)| !slot.load(Ordering::Relaxed).is_null())?,
         };
         Some((Branch::byte(byte), load(slot)?))
@@ -460,21 +469,19 @@ impl<'a> InnerRef<'a> {
 
     /// The last child, before `branch` if one is given.
     pub fn prev(self, branch: Option<Branch>) -> Option<(Branch, NodeRef<'a>)> {
-        let end = match branch {
-            None => 256,
-            Some(branch) => branch.to_byte()? as usize,
+        let last = match branch {
+            None => Some(u8::MAX),
+            Some(branch) => branch.to_byte()?.checked_sub(1),
         };
-        let found = match self.body() {
-            Body::Four(node) => node.pick(|byte| (byte as usize) < end, |a, b| a > b),
-            Body::Sixteen(node) => node.pick(|byte| (byte as usize) < end, |a, b| a > b),
-            Body::FortyEight(node) => {
-                (0..end).rev().find_map(|byte| Some((byte as u8, node.slot(byte as u8)?)))
-            }
-            Body::Full(node) => (0..end)
+        let found = last.and_then(|last| match self.body() {
+            Body::Four(node) => node.prev(last),
+            Body::Sixteen(node) => node.prev(last),
+            Body::FortyEight(node) => (0..=last).rev().find_map(|byte| Some((byte, node.slot(byte)?))),
+            Body::Full(node) => (0..=last)
                 .rev()
-                .map(|byte| (byte as u8, &node.slots[byte]))
+                .map(|byte| (byte, &node.slots[byte as usize]))
                 .find(|(_, slot)| !slot.load(Ordering::Relaxed).is_null()),
-        };
+        });
         match found {
             Some((byte, slot)) => Some((Branch::byte(byte), load(slot)?)),
             None => Some((Branch::END, load(&self.head().terminal)?)),

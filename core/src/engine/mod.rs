@@ -23,7 +23,7 @@ use crate::heat::{Heat, Signals};
 use crate::index::MemIndex;
 use crate::manifest::{Manifest, ManifestState, RaftPointer, RegionMeta};
 use crate::memtable::Memtable;
-use crate::read::scan::ScanBuffers;
+use crate::read::merge::Room;
 use crate::read::view::View;
 use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::table::{Table, TableShared};
@@ -143,7 +143,7 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) flush_runs: AtomicBool,
     pub(crate) pins: stats::PinList<V, I>,
     /// Room of scans that ended.
-    pub(crate) scan_buffers: Mutex<Vec<ScanBuffers>>,
+    pub(crate) scan_rooms: Mutex<Vec<Room>>,
     pub(crate) lock: Mutex<Option<V::Lock>>,
     pub(crate) open_report: OpenReport,
 }

@@ -255,7 +255,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             counters: stats::Counters::default(),
             flush_runs: AtomicBool::new(false),
             pins: stats::PinList::default(),
-            scan_buffers: Mutex::new(Vec::new()),
+            scan_rooms: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
             open_report: report,
             options,

@@ -19,8 +19,8 @@ use crate::table::CursorOptions;
 use crate::vfs::Vfs;
 
 /// Buffers of ended scans that are kept for the next ones, and how large one may be.
-const SCAN_BUFFERS_MAX: usize = 16;
-const SCAN_BUFFER_BYTES_MAX: usize = 64 << 10;
+const SCAN_ROOMS_MAX: usize = 16;
+const SCAN_ROOM_BYTES_MAX: usize = 64 << 10;
 
 impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// The current view and the highest seq that is whole in it.
@@ -176,26 +176,26 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             }
         };
         let scan = Scan::new(view, range, seq, now_ms, options)?;
-        let handed_on = self.scan_buffers.try_lock().and_then(|mut kept| kept.pop());
+        let handed_on = self.scan_rooms.try_lock().and_then(|mut kept| kept.pop());
         Ok(match handed_on {
             None => scan,
-            Some(buffers) => {
+            Some(room) => {
                 self.counters.shared.iterators_reused.add(1);
-                scan.with_buffers(buffers)
+                scan.with_room(room)
             }
         })
     }
 
     /// A scan ends: the next one may use its room.
     pub fn recycle(&self, scan: &mut Scan<V, I>) {
-        let buffers = scan.take_buffers();
-        let bytes = buffers.memory_bytes();
+        let room = scan.take_room();
+        let bytes = room.memory_bytes();
         if bytes > 0
-            && bytes <= SCAN_BUFFER_BYTES_MAX
-            && let Some(mut kept) = self.scan_buffers.try_lock()
-            && kept.len() < SCAN_BUFFERS_MAX
+            && bytes <= SCAN_ROOM_BYTES_MAX
+            && let Some(mut kept) = self.scan_rooms.try_lock()
+            && kept.len() < SCAN_ROOMS_MAX
         {
-            kept.push(buffers);
+            kept.push(room);
         }
     }
 

@@ -43,6 +43,20 @@ fn prefix_of(key: &[u8]) -> u64 {
     }
 }
 
+/// Memory that a merge works in.
+#[derive(Debug, Default)]
+pub struct Room {
+    heap: Vec<Slot>,
+    at: Vec<u32>,
+}
+
+impl Room {
+    /// Bytes that it holds.
+    pub const fn memory_bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Slot>() + self.at.capacity() * size_of::<u32>()
+    }
+}
+
 /// Merges cursors of one kind.
 pub struct MergeCursor<C> {
     sources: Vec<C>,
@@ -54,13 +68,19 @@ pub struct MergeCursor<C> {
 impl<C: Cursor> MergeCursor<C> {
     /// Merges `sources`, the newest first. Not yet on a key.
     pub fn new(sources: Vec<C>) -> Self {
-        let n = sources.len();
-        Self {
-            sources,
-            heap: Vec::with_capacity(n),
-            at: Vec::with_capacity(n),
-            direction: Direction::Forward,
-        }
+        Self { sources, heap: Vec::new(), at: Vec::new(), direction: Direction::Forward }
+    }
+
+    /// Works in `room` from now on. Not on a key afterwards.
+    pub fn use_room(&mut self, mut room: Room) {
+        room.heap.clear();
+        room.at.clear();
+        (self.heap, self.at) = (room.heap, room.at);
+    }
+
+    /// Gives its room away. Not on a key afterwards.
+    pub fn take_room(&mut self) -> Room {
+        Room { heap: core::mem::take(&mut self.heap), at: core::mem::take(&mut self.at) }
     }
 
     /// Stands on a key?
@@ -118,6 +138,8 @@ impl<C: Cursor> MergeCursor<C> {
         self.direction = direction;
         self.at.clear();
         self.heap.clear();
+        self.at.reserve(self.sources.len());
+        self.heap.reserve(self.sources.len());
         for n in 0..self.sources.len() {
             seek(&mut self.sources[n])?;
             self.push(n as u32);
@@ -146,14 +168,23 @@ impl<C: Cursor> MergeCursor<C> {
     /// Moves the sources that stand on the key, and finds the next one.
     #[inline]
     fn step(&mut self, mut step: impl FnMut(&mut C) -> Result<()>) -> Result<()> {
-        if let (&[n], true) = (&self.at[..], self.heap.is_empty()) {
-            // The only source that is left.
-            let source = &mut self.sources[n as usize];
-            let stepped = step(source);
-            if stepped.is_err() || !source.valid() {
+        if let &[n] = &self.at[..] {
+            let stepped = step(&mut self.sources[n as usize]);
+            if stepped.is_err() {
                 self.at.clear();
+                return stepped;
             }
-            return stepped;
+            // The common case: the next key is in the same source, and in no other.
+            let stays = match (self.slot(n), self.heap.first()) {
+                (Some(slot), Some(top)) => self.order(&slot, top) == Ordering::Less,
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if !stays {
+                self.push(n);
+                self.gather();
+            }
+            return Ok(());
         }
         let at = core::mem::take(&mut self.at);
         let mut result = Ok(());
@@ -219,28 +250,39 @@ impl<C: Cursor> MergeCursor<C> {
         }
     }
 
-    /// Is `a` to be visited before `b`?
+    /// By key, in the direction of travel.
     #[inline]
-    fn before(&self, a: &Slot, b: &Slot) -> bool {
+    fn order(&self, a: &Slot, b: &Slot) -> Ordering {
         let keys = (a.cf, a.prefix).cmp(&(b.cf, b.prefix)).then_with(|| {
             let (x, y) = (&self.sources[a.source as usize], &self.sources[b.source as usize]);
             x.key().user_key.cmp(y.key().user_key)
         });
-        match (keys, self.direction) {
-            (Ordering::Equal, _) => a.source < b.source,
-            (Ordering::Less, Direction::Forward) | (Ordering::Greater, Direction::Backward) => true,
-            _ => false,
+        if self.direction == Direction::Forward { keys } else { keys.reverse() }
+    }
+
+    /// Is `a` to be visited before `b`?
+    #[inline]
+    fn before(&self, a: &Slot, b: &Slot) -> bool {
+        match self.order(a, b) {
+            Ordering::Equal => a.source < b.source,
+            order => order == Ordering::Less,
         }
+    }
+
+    /// The heap item of a source that stands on a key.
+    #[inline]
+    fn slot(&self, source: u32) -> Option<Slot> {
+        let cursor = &self.sources[source as usize];
+        cursor.valid().then(|| {
+            let key = cursor.key();
+            Slot { cf: key.cf, prefix: prefix_of(key.user_key), source }
+        })
     }
 
     #[inline]
     fn push(&mut self, source: u32) {
-        let cursor = &self.sources[source as usize];
-        if !cursor.valid() {
-            return;
-        }
-        let key = cursor.key();
-        self.heap.push(Slot { cf: key.cf, prefix: prefix_of(key.user_key), source });
+        let Some(slot) = self.slot(source) else { return };
+        self.heap.push(slot);
         let mut child = self.heap.len() - 1;
         while child > 0 {
             let parent = (child - 1) / 2;

@@ -4,14 +4,14 @@
 
 use alloc::vec::Vec;
 
-use nokv_formats::{EntryRef, KeyBuf, KeyRef, Kind, Seq, Version};
+use nokv_formats::{EntryRef, KeyBuf, KeyRef, Seq, Version};
 
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::index::MemIndex;
 use crate::planted::{self, Bug};
 use crate::read::level_cursor::LevelCursor;
-use crate::read::merge::MergeCursor;
+use crate::read::merge::{MergeCursor, Room};
 use crate::read::range_set::RangeSet;
 use crate::read::resolve::{Bounds, Next, Resolver};
 use crate::read::view::View;
@@ -103,29 +103,6 @@ pub struct ScanRange {
     pub upper: Option<KeyBuf>,
 }
 
-/// What a scan that ended hands on to another: room for keys and values.
-#[derive(Debug, Default)]
-pub struct ScanBuffers(Current);
-
-impl ScanBuffers {
-    /// Bytes of memory that it holds.
-    pub fn memory_bytes(&self) -> usize {
-        self.0.key.user_key.capacity() + self.0.value.capacity()
-    }
-}
-
-/// The current entry of a scan.
-#[derive(Debug, Clone, Default)]
-struct Current {
-    key: KeyBuf,
-    version: Version,
-    seq: Seq,
-    meta: u8,
-    expires_at: u64,
-    is_pointer: bool,
-    value: Vec<u8>,
-}
-
 /// An iterator over the visible entries of a view.
 pub struct Scan<V: Vfs, I: MemIndex> {
     merge: MergeCursor<SourceCursor<V, I>>,
@@ -134,9 +111,8 @@ pub struct Scan<V: Vfs, I: MemIndex> {
     bounds: Bounds,
     now_ms: u64,
     resolver: Resolver,
-    /// It stands on `held`; otherwise that is only room.
-    stands: bool,
-    held: Current,
+    /// Which of the sources that hold the merge's key stands on the entry that is seen; none: it stands on nothing.
+    stands: Option<usize>,
     view: Arc<View<V, I>>,
 }
 
@@ -160,23 +136,23 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
             bounds,
             now_ms,
             resolver: Resolver::new(bounds),
-            stands: false,
-            held: Current::default(),
+            stands: None,
             view,
         })
     }
 
-    /// Uses the room of an earlier scan.
+    /// Works in the room of an earlier scan. Stands on nothing afterwards.
     #[must_use]
-    pub fn with_buffers(mut self, buffers: ScanBuffers) -> Self {
-        self.held = buffers.0;
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.stands = None;
+        self.merge.use_room(room);
         self
     }
 
     /// Gives its room away; it stands on nothing afterwards.
-    pub fn take_buffers(&mut self) -> ScanBuffers {
-        self.stands = false;
-        ScanBuffers(core::mem::take(&mut self.held))
+    pub fn take_room(&mut self) -> Room {
+        self.stands = None;
+        self.merge.take_room()
     }
 
     /// The view it holds.
@@ -191,25 +167,17 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
 
     /// Stands on an entry?
     pub const fn valid(&self) -> bool {
-        self.stands
+        self.stands.is_some()
     }
 
     /// The key it stands on.
     pub fn key(&self) -> Option<KeyRef<'_>> {
-        self.stands.then(|| self.held.key.as_ref())
+        self.stands.map(|_| self.merge.key())
     }
 
-    /// The entry it stands on; for a [`Kind::Pointer`] the value is the encoded pointer.
+    /// The entry it stands on; for a [`Kind::Pointer`](nokv_formats::Kind::Pointer) the value is the encoded pointer.
     pub fn entry(&self) -> Option<EntryRef<'_>> {
-        let c = &self.held;
-        self.stands.then(|| EntryRef {
-            version: c.version,
-            seq: c.seq,
-            kind: if c.is_pointer { Kind::Pointer } else { Kind::Put },
-            meta: c.meta,
-            expires_at: c.expires_at,
-            value: &c.value,
-        })
+        self.merge.source(self.stands?).1.entry()
     }
 
     /// To the first entry.
@@ -254,7 +222,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     /// To the next entry; ends behind the last one. Does nothing when it stands on none.
     #[expect(clippy::should_implement_trait, reason = "a cursor: moves, and can fail")]
     pub fn next(&mut self) -> Result<()> {
-        if !self.stands {
+        if self.stands.is_none() {
             return Ok(());
         }
         self.clear();
@@ -264,7 +232,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
 
     /// To the previous entry.
     pub fn prev(&mut self) -> Result<()> {
-        if !self.stands {
+        if self.stands.is_none() {
             return Ok(());
         }
         self.clear();
@@ -273,7 +241,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
     }
 
     const fn clear(&mut self) {
-        self.stands = false;
+        self.stands = None;
     }
 
     fn find_forward(&mut self) -> Result<()> {
@@ -307,7 +275,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
         self.resolver.reset();
         let mut range_delete =
             self.ranges.as_ref().and_then(|ranges| ranges.newest_covering(self.merge.key(), self.bounds.seq));
-        let mut found = false;
+        let mut best = None;
         let now_ms = self.now_ms;
         'sources: for i in 0..self.merge.width() {
             self.resolver.begin_source(range_delete.take());
@@ -316,15 +284,9 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
                 let mut is_best = false;
                 let next = self.resolver.push(&entry, || now_ms, &mut is_best);
                 if is_best {
-                    found = true;
-                    let held = &mut self.held;
-                    held.version = entry.version;
-                    held.seq = entry.seq;
-                    held.meta = entry.meta;
-                    held.expires_at = entry.expires_at;
-                    held.is_pointer = entry.kind == Kind::Pointer;
-                    held.value.clear();
-                    held.value.extend_from_slice(entry.value);
+                    // It stays on it: nothing that follows in this source is asked for.
+                    debug_assert!(next != Next::Entry, "an older entry of the best one's source");
+                    best = Some(i);
                 }
                 match next {
                     Next::Entry => source.next_entry()?,
@@ -336,10 +298,7 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
                 break;
             }
         }
-        if found {
-            self.held.key.set(self.merge.key());
-            self.stands = true;
-        }
-        Ok(found)
+        self.stands = best;
+        Ok(best.is_some())
     }
 }
