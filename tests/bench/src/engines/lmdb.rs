@@ -1,4 +1,5 @@
-//! LMDB by way of heed: a map that is written to, one transaction a write; unsynced means `MDB_NOSYNC`.
+//! LMDB by way of heed: `lmdb`, which writes pages with `pwrite`, and `lmdb-map`, which stores to its map
+//! (`MDB_WRITEMAP`). One transaction a write; unsynced means `MDB_NOSYNC`.
 //!
 //! It has no cache of its own: the kernel's is not bounded by the flag.
 
@@ -13,12 +14,13 @@ pub struct Lmdb {
 }
 
 impl Lmdb {
-    pub fn open(config: &Config) -> Self {
+    pub fn open(name: &str, config: &Config) -> Self {
         let mut options = EnvOpenOptions::new();
         // Half-full pages, pages that wait to be free, and a floor.
         let map_bytes = config.data_bytes_max * 4 + (1 << 30);
         options.map_size(map_bytes.next_multiple_of(1 << 20) as usize).max_readers(512);
-        let mut flags = EnvFlags::WRITE_MAP;
+        let mut flags = EnvFlags::empty();
+        flags.set(EnvFlags::WRITE_MAP, name == "lmdb-map");
         flags.set(EnvFlags::NO_SYNC, !config.sync);
         // SAFETY: the directory is new and this process's own, and it is opened once.
         let env = unsafe { options.flags(flags).open(&config.dir) }.expect("lmdb open");

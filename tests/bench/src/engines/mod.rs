@@ -66,7 +66,7 @@ pub fn names() -> Vec<&'static str> {
     #[cfg(feature = "fjall")]
     names.extend(["fjall", "fjall-blob"]);
     #[cfg(feature = "lmdb")]
-    names.push("lmdb");
+    names.extend(["lmdb", "lmdb-map"]);
     #[cfg(feature = "redb")]
     names.push("redb");
     #[cfg(feature = "sled")]
@@ -89,7 +89,7 @@ pub fn open(name: &str, config: &Config) -> Result<Box<dyn Engine>, String> {
         #[cfg(feature = "fjall")]
         "fjall" | "fjall-blob" => Box::new(fjall::Fjall::open(name, config)),
         #[cfg(feature = "lmdb")]
-        "lmdb" => Box::new(lmdb::Lmdb::open(config)),
+        "lmdb" | "lmdb-map" => Box::new(lmdb::Lmdb::open(name, config)),
         #[cfg(feature = "redb")]
         "redb" => Box::new(redb::Redb::open(config)),
         #[cfg(feature = "sled")]
