@@ -5,6 +5,7 @@
 pub mod args;
 pub mod chart;
 pub mod check;
+pub mod client;
 pub mod engines;
 pub mod histogram;
 pub mod process;

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use crate::args::Args;
 use crate::check::Check;
+use crate::client::{Client, Seen};
 use crate::engines::{self, Config, Engine};
 use crate::histogram::Histogram;
 use crate::process::{Memory, Usage, disk_bytes};
 use crate::workload::dist::{Latest, Scrambled};
 use crate::workload::keys::Inserts;
-use crate::workload::record::{KEY_BYTES, Key, Rng, fill_value, touch};
-use crate::workload::{Op, Source, Workload};
+use crate::workload::record::{KEY_BYTES, Rng};
+use crate::workload::{Source, Workload};
 
 /// What one phase gave.
 #[derive(Debug, Clone)]
@@ -54,99 +55,10 @@ impl Phase {
     }
 }
 
-/// What threads gave.
-#[derive(Default)]
-struct Seen {
-    reads: Histogram,
-    writes: Histogram,
-    sum: u64,
-    span: Option<(Instant, Instant)>,
-}
-
 /// The distributions that are costly to make; copied for each thread.
 struct Shapes {
     scrambled: Scrambled,
     latest: Latest,
-}
-
-struct Client<'a> {
-    engine: &'a dyn Engine,
-    source: Source<'a>,
-    inserts: &'a Inserts,
-    check: Option<&'a Check>,
-    rng: Rng,
-    value: Vec<u8>,
-    seen: Seen,
-}
-
-impl Client<'_> {
-    /// Each operation is timed from the end of the one before: making its key and value is in it, as in `null`.
-    fn run(&mut self, ops: u64) {
-        let started = Instant::now();
-        let mut last = started;
-        for _ in 0..ops {
-            let op = self.source.next(&mut self.rng);
-            let is_write = match op {
-                Op::Read(n) => self.read(n),
-                Op::Scan(n, count) => self.scan(n, count as usize),
-                Op::Update(n) => self.write(n),
-                Op::Insert(n) => {
-                    self.write(n);
-                    self.inserts.acknowledge(n);
-                    true
-                }
-                Op::ReadModifyWrite(n) => {
-                    self.read(n);
-                    self.write(n)
-                }
-            };
-            let now = Instant::now();
-            let ns = now.duration_since(last).as_nanos() as u64;
-            last = now;
-            if is_write { self.seen.writes.add(ns) } else { self.seen.reads.add(ns) }
-        }
-        self.seen.span = Some((started, last));
-    }
-
-    fn read(&mut self, n: u64) -> bool {
-        let key = Key::of(n);
-        let (check, sum) = (self.check, &mut self.seen.sum);
-        let is_there = self.engine.get(&key.bytes, &mut |value| {
-            *sum = sum.wrapping_add(touch(value));
-            if let Some(check) = check {
-                check.read(&key, value);
-            }
-        });
-        assert!(is_there, "record {n} was written and is not there");
-        false
-    }
-
-    fn write(&mut self, n: u64) -> bool {
-        let key = Key::of(n);
-        let nonce = self.rng.next_u64();
-        fill_value(key.hash, nonce, &mut self.value);
-        self.engine.put(&key.bytes, &self.value);
-        if let Some(check) = self.check {
-            check.wrote(&key, nonce);
-        }
-        true
-    }
-
-    fn scan(&mut self, n: u64, count: usize) -> bool {
-        let key = Key::of(n);
-        let (check, sum) = (self.check, &mut self.seen.sum);
-        let mut found = Vec::new();
-        self.engine.scan(&key.bytes, count, &mut |key, value| {
-            *sum = sum.wrapping_add(touch(key)).wrapping_add(touch(value));
-            if check.is_some() {
-                found.push((key.to_vec(), value.to_vec()));
-            }
-        });
-        if let Some(check) = check {
-            check.scanned(&key, count, &found);
-        }
-        false
-    }
 }
 
 /// One engine, opened on a fresh directory, with what was put into it.
@@ -194,16 +106,7 @@ impl Stage<'_> {
                 .collect();
             threads.into_iter().map(|t| t.join().expect("a client failed")).collect::<Vec<_>>()
         });
-        all.into_iter().fold(Seen::default(), |mut sum, seen| {
-            sum.reads.merge(&seen.reads);
-            sum.writes.merge(&seen.writes);
-            sum.sum = sum.sum.wrapping_add(seen.sum);
-            sum.span = match (sum.span, seen.span) {
-                (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
-                (a, b) => a.or(b),
-            };
-            sum
-        })
+        all.iter().fold(Seen::default(), Seen::merge)
     }
 
     fn phase(&self, workload: Workload) -> Phase {

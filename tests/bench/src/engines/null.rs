@@ -31,7 +31,7 @@ pub struct Spin;
 fn spin(seed: &[u8]) {
     let mut z = seed.iter().fold(0u64, |sum, b| sum.rotate_left(5) ^ u64::from(*b));
     for _ in 0..700 {
-        z = black_box(z ^ (z >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     }
     black_box(z);
 }
