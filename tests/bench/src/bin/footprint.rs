@@ -4,15 +4,12 @@
 //! Values are 256 random bytes, which no codec makes smaller. The killed process is this program itself, started
 //! again with `kill` as its third argument.
 
-#[path = "../workload.rs"]
-#[allow(dead_code)]
-mod workload;
-
 use std::path::Path;
 use std::time::Instant;
 
 use nokv::{CfId, Db, Options};
-use workload::{Rng, key_of};
+use nokv_bench::process::Memory;
+use nokv_bench::workload::record::{Key, Rng};
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -26,20 +23,31 @@ fn main() {
     let _ = std::fs::remove_dir_all(dir);
     let fresh = Db::open(Options::new(dir)).expect("open");
     drop(fresh);
-    println!("new database: {:.2} MiB of files, the log segment is {:.0} MiB", disk(dir), Options::default().wal_segment_bytes as f64 / MIB);
+    println!(
+        "new database: {:.2} MiB of files, the log segment is {:.0} MiB",
+        disk(dir),
+        Options::default().wal_segment_bytes as f64 / MIB
+    );
     let options = Options::new(dir);
-    let allowed = (options.mem_table_bytes * (options.sealed_mem_tables_max + 1) + options.block_cache_bytes) as f64 / MIB + 256.0;
+    let allowed = (options.mem_table_bytes * (options.sealed_mem_tables_max + 1) + options.block_cache_bytes)
+        as f64
+        / MIB
+        + 256.0;
     let db = Db::open(options).expect("open");
     let started = Instant::now();
     let peak = put_all(&db, records, 1);
     let kops = records as f64 / started.elapsed().as_secs_f64() / 1000.0;
-    println!("loaded {records} records at {kops:.0} kops/s; peak anonymous memory {peak:.0} MiB of {allowed:.0} allowed");
+    println!(
+        "loaded {records} records at {kops:.0} kops/s; peak anonymous memory {peak:.0} MiB of {allowed:.0} allowed"
+    );
     let started = Instant::now();
     db.close().expect("close");
     drop(db);
     println!("closed in {:?}", started.elapsed());
     open_timed(dir, "after a clean close");
-    let status = std::process::Command::new(&args[0]).args([dir, &args.get(2).cloned().unwrap_or("10000000".into()), "kill"]).status();
+    let status = std::process::Command::new(&args[0])
+        .args([dir, &args.get(2).cloned().unwrap_or("10000000".into()), "kill"])
+        .status();
     println!("killed: {status:?}");
     open_timed(dir, "after kill -9");
     let db = Db::open(Options::new(dir)).expect("open");
@@ -56,12 +64,10 @@ fn main() {
     let live = records as f64 * (24.0 + 256.0) / MIB;
     let files = disk(dir);
     println!("files {files:.0} MiB, live data {live:.0} MiB: ratio {:.3}", files / live);
-    let mut key = [0; 24];
     let mut value = [0; 256];
     for n in (0..records).step_by((records / 1000).max(1) as usize) {
-        key_of(n, &mut key);
         fill(n, 6, &mut value);
-        assert_eq!(db.get(&key).expect("get").as_deref(), Some(&value[..]), "record {n}");
+        assert_eq!(db.get(&Key::of(n).bytes).expect("get").as_deref(), Some(&value[..]), "record {n}");
     }
     println!("1000 records read back right");
 }
@@ -69,7 +75,7 @@ fn main() {
 fn fill(n: u64, round: u64, value: &mut [u8; 256]) {
     let mut rng = Rng(n * 31 + round);
     for chunk in value.chunks_mut(8) {
-        chunk.copy_from_slice(&rng.next().to_le_bytes());
+        chunk.copy_from_slice(&rng.next_u64().to_le_bytes());
     }
 }
 
@@ -80,11 +86,10 @@ fn put_all(db: &Db, records: u64, round: u64) -> f64 {
         for thread in 0..2 {
             let peak = &peak;
             scope.spawn(move || {
-                let (mut key, mut value) = ([0; 24], [0; 256]);
+                let mut value = [0; 256];
                 for n in (thread..records).step_by(2) {
-                    key_of(n, &mut key);
                     fill(n, round, &mut value);
-                    db.set(&key, &value).expect("set");
+                    db.set(&Key::of(n).bytes, &value).expect("set");
                     if n % 100_000 < 2 {
                         let now = anonymous();
                         let mut peak = peak.lock().unwrap();
@@ -111,24 +116,12 @@ fn write_and_die(dir: &str, records: u64) {
     let _ = std::process::Command::new("kill").args(["-9", &me]).status();
 }
 
-/// Anonymous resident memory of this process, in MiB.
+/// Anonymous resident memory of this process, in MiB; 0 where nobody tells.
 fn anonymous() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("RssAnon:"));
-    line.and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    Memory::now().anonymous.unwrap_or(0) as f64 / MIB
 }
 
 /// MiB on disk of all files below `dir`, as allocated.
-fn disk(dir: impl AsRef<Path>) -> f64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut blocks = 0;
-    for entry in std::fs::read_dir(dir).expect("directory").flatten() {
-        let meta = entry.metadata().expect("metadata");
-        if meta.is_dir() {
-            blocks += (disk(entry.path()) * MIB) as u64 / 512;
-        } else {
-            blocks += meta.blocks();
-        }
-    }
-    blocks as f64 * 512.0 / MIB
+fn disk(dir: &str) -> f64 {
+    nokv_bench::process::disk_bytes(Path::new(dir)) as f64 / MIB
 }
