@@ -20,7 +20,7 @@ use nokv_core::formats::{EntryRef, KeyRef};
 use nokv_core::{Cursor, Result};
 
 use crate::key::{Branch, TreeKey};
-use crate::node::{Any, InnerRef, LeafRef, Node, NodeRef};
+use crate::node::{Any, InnerRef, LeafRef, Node, NodeRef, Seen};
 use crate::tree::Art;
 
 /// Which way a move goes.
@@ -33,10 +33,15 @@ enum Way {
 impl Way {
     /// The nearest child this way, from `branch` if one is given, else the first of all.
     #[inline]
-    fn child<'a>(self, inner: InnerRef<'a>, branch: Option<Branch>) -> Option<(Branch, NodeRef<'a>)> {
+    fn child<'a>(
+        self,
+        inner: InnerRef<'a>,
+        branch: Option<Branch>,
+        seen: &mut Seen,
+    ) -> Option<(Branch, NodeRef<'a>)> {
         match self {
-            Self::Forward => inner.next(branch),
-            Self::Back => inner.prev(branch),
+            Self::Forward => inner.next(branch, seen),
+            Self::Back => inner.prev(branch, seen),
         }
     }
 }
@@ -46,6 +51,8 @@ impl Way {
 struct Step {
     inner: NonNull<Any>,
     branch: Branch,
+    /// What was seen of `inner`.
+    seen: Seen,
 }
 
 /// A cursor over an [`Art`].
@@ -100,8 +107,9 @@ impl ArtCursor {
                 Node::Leaf(leaf) => break Some((leaf.node().raw(), leaf.entries().first())),
                 Node::Inner(inner) => {
                     // An inner node has children from its first moment on.
-                    let Some((branch, child)) = way.child(inner, None) else { break None };
-                    self.way.push(Step { inner: inner.node().raw(), branch });
+                    let mut seen = Seen::NOTHING;
+                    let Some((branch, child)) = way.child(inner, None, &mut seen) else { break None };
+                    self.way.push(Step { inner: inner.node().raw(), branch, seen });
                     at = child;
                 }
             }
@@ -111,13 +119,15 @@ impl ArtCursor {
 
     /// To the nearest leaf behind the way, which is a way of now.
     fn ascend(&mut self, way: Way) {
-        while let Some(step) = self.way.pop() {
-            let inner = inner_of(&self.tree, step);
-            if let Some((branch, child)) = way.child(inner, Some(step.branch)) {
+        let tree = &*self.tree;
+        while let Some(step) = self.way.last_mut() {
+            let inner = inner_of(tree, *step);
+            if let Some((branch, child)) = way.child(inner, Some(step.branch), &mut step.seen) {
                 let child = child.raw();
-                self.way.push(Step { branch, ..step });
+                step.branch = branch;
                 return self.descend(child, way);
             }
+            self.way.pop();
         }
         self.stand_on(None);
     }
@@ -146,7 +156,7 @@ impl ArtCursor {
                     else {
                         break (inner.leaf(), Some((inner, branch)));
                     };
-                    self.way.push(Step { inner: inner.node().raw(), branch });
+                    self.way.push(Step { inner: inner.node().raw(), branch, seen: Seen::NOTHING });
                     at = child;
                 }
             }
@@ -160,7 +170,7 @@ impl ArtCursor {
             && depth >= inner.depth()
         {
             // The key belongs into this node, where it has no child.
-            self.way.push(Step { inner: inner.node().raw(), branch });
+            self.way.push(Step { inner: inner.node().raw(), branch, seen: Seen::NOTHING });
             return self.ascend(way);
         }
         // The key parts at `depth` from all below the first node behind that depth.
@@ -185,7 +195,7 @@ impl ArtCursor {
             if inner.is_replaced() || inner.child(step.branch).map(|found| found.1) != Some(below) {
                 return self.step_anew(way);
             }
-            if let Some((branch, child)) = way.child(inner, Some(step.branch)) {
+            if let Some((branch, child)) = way.child(inner, Some(step.branch), &mut step.seen) {
                 let child = child.raw();
                 step.branch = branch;
                 return self.descend(child, way);

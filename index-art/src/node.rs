@@ -94,6 +94,52 @@ struct Full {
 const _: () = assert!(align_of::<Leaf>() <= ALIGN && align_of::<Head>() <= ALIGN);
 const _: () = assert!(align_of::<Full>() <= ALIGN && align_of::<Four>() <= ALIGN);
 
+/// The bytes of a small node in order: a walk over its children sorts them once. They are those of now as long as the node
+/// has as many, since it only ever gets more.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    count: u16,
+    bits: [u64; 4],
+}
+
+impl Seen {
+    /// Nothing was looked at.
+    pub const NOTHING: Self = Self { count: 0, bits: [0; 4] };
+
+    #[inline]
+    const fn add(&mut self, byte: u8) {
+        self.bits[byte as usize / 64] |= 1 << (byte % 64);
+    }
+
+    /// The least byte from `first` on.
+    #[inline]
+    fn next(&self, first: u8) -> Option<u8> {
+        let mut wanted = u64::MAX << (first % 64);
+        for word in first / 64..4 {
+            let bits = self.bits[word as usize] & wanted;
+            if bits != 0 {
+                return Some(word * 64 + bits.trailing_zeros() as u8);
+            }
+            wanted = u64::MAX;
+        }
+        None
+    }
+
+    /// The greatest byte up to `last`.
+    #[inline]
+    fn prev(&self, last: u8) -> Option<u8> {
+        let mut wanted = u64::MAX >> (63 - last % 64);
+        for word in (0..=last / 64).rev() {
+            let bits = self.bits[word as usize] & wanted;
+            if bits != 0 {
+                return Some(word * 64 + 63 - bits.leading_zeros() as u8);
+            }
+            wanted = u64::MAX;
+        }
+        None
+    }
+}
+
 impl<const WORDS: usize> Bytes<WORDS> {
     /// Where `byte` is among the first `count`.
     #[inline]
@@ -108,6 +154,11 @@ impl<const WORDS: usize> Bytes<WORDS> {
             }
         }
         None
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> u8 {
+        (self.0[at / LANES].load(Ordering::Relaxed) >> (at % LANES * 8)) as u8
     }
 
     /// Sets byte `at`, which is still zero. Locked.
@@ -128,31 +179,28 @@ impl<const WORDS: usize, const N: usize> Small<WORDS, N> {
 
     /// The least byte from `first` on, and its slot.
     #[inline]
-    fn next(&self, first: u8) -> Option<(u8, &Slot)> {
-        let byte = first.checked_add(self.nearest(|byte| byte.wrapping_sub(first))?)?;
+    fn next(&self, first: u8, seen: &mut Seen) -> Option<(u8, &Slot)> {
+        self.look(seen);
+        let byte = seen.next(first)?;
         Some((byte, self.slot(byte)?))
     }
 
     /// The greatest byte up to `last`, and its slot.
     #[inline]
-    fn prev(&self, last: u8) -> Option<(u8, &Slot)> {
-        let byte = last.checked_sub(self.nearest(|byte| last.wrapping_sub(byte))?)?;
+    fn prev(&self, last: u8, seen: &mut Seen) -> Option<(u8, &Slot)> {
+        self.look(seen);
+        let byte = seen.prev(last)?;
         Some((byte, self.slot(byte)?))
     }
 
-    /// The least distance of a byte; none if there is no byte.
+    /// Makes `seen` what there is now.
     #[inline]
-    fn nearest(&self, distance: impl Fn(u8) -> u8) -> Option<u8> {
-        let count = self.head.count.load(Ordering::Acquire) as usize;
-        let mut least = u8::MAX;
-        for (i, word) in self.bytes.0.iter().enumerate() {
-            let lanes = word.load(Ordering::Relaxed).to_le_bytes();
-            for (at, byte) in (i * LANES..).zip(lanes) {
-                // No branch in it: all lanes at once.
-                least = least.min(distance(byte) | if at < count { 0 } else { u8::MAX });
-            }
+    fn look(&self, seen: &mut Seen) {
+        let count = self.head.count.load(Ordering::Acquire);
+        if count != seen.count {
+            *seen = Seen { count, ..Seen::NOTHING };
+            (0..count as usize).for_each(|at| seen.add(self.bytes.get(at)));
         }
-        (count > 0).then_some(least)
     }
 
     /// Locked.
@@ -445,8 +493,9 @@ impl<'a> InnerRef<'a> {
         Some((slot, load(slot)?))
     }
 
-    /// The first child, behind `branch` if one is given.
-    pub fn next(self, branch: Option<Branch>) -> Option<(Branch, NodeRef<'a>)> {
+    /// The first child, behind `branch` if one is given. `seen` is of this node, or new.
+    #[inline]
+    pub fn next(self, branch: Option<Branch>, seen: &mut Seen) -> Option<(Branch, NodeRef<'a>)> {
         let first = match branch {
             None => {
                 if let Some(child) = load(&self.head().terminal) {
@@ -457,8 +506,8 @@ impl<'a> InnerRef<'a> {
             Some(branch) => branch.to_byte().map_or(Some(0), |byte| byte.checked_add(1))?,
         };
         let (byte, slot) = match self.body() {
-            Body::Four(node) => node.next(first)?,
-            Body::Sixteen(node) => node.next(first)?,
+            Body::Four(node) => node.next(first, seen)?,
+            Body::Sixteen(node) => node.next(first, seen)?,
             Body::FortyEight(node) => (first..=u8::MAX).find_map(|byte| Some((byte, node.slot(byte)?)))?,
             Body::Full(node) => (first..=u8::MAX)
                 .map(|byte| (byte, &node.slots[byte as usize]))
@@ -467,15 +516,15 @@ impl<'a> InnerRef<'a> {
         Some((Branch::byte(byte), load(slot)?))
     }
 
-    /// The last child, before `branch` if one is given.
-    pub fn prev(self, branch: Option<Branch>) -> Option<(Branch, NodeRef<'a>)> {
+    /// The last child, before `branch` if one is given. `seen` is of this node, or new.
+    pub fn prev(self, branch: Option<Branch>, seen: &mut Seen) -> Option<(Branch, NodeRef<'a>)> {
         let last = match branch {
             None => Some(u8::MAX),
             Some(branch) => branch.to_byte()?.checked_sub(1),
         };
         let found = last.and_then(|last| match self.body() {
-            Body::Four(node) => node.prev(last),
-            Body::Sixteen(node) => node.prev(last),
+            Body::Four(node) => node.prev(last, seen),
+            Body::Sixteen(node) => node.prev(last, seen),
             Body::FortyEight(node) => (0..=last).rev().find_map(|byte| Some((byte, node.slot(byte)?))),
             Body::Full(node) => (0..=last)
                 .rev()
@@ -527,12 +576,31 @@ impl<'a> InnerRef<'a> {
         };
         let terminal = head.terminal.load(Ordering::Acquire);
         let copy = Self::alloc(arena, kind, head.depth.get(), head.leaf, terminal);
-        let mut last = Some(Branch::END);
-        while let Some((branch, child)) = self.next(last) {
+        let (mut last, mut seen) = (Some(Branch::END), Seen::NOTHING);
+        while let Some((branch, child)) = self.next(last, &mut seen) {
             let added = copy.add(branch, child);
             assert!(added, "the larger kind holds all");
             last = Some(branch);
         }
         copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seen_bytes_are_in_order_both_ways() {
+        for step in [1, 3, 7, 63, 64, 65, 255] {
+            let mut seen = Seen::NOTHING;
+            let there: alloc::vec::Vec<u8> = (0..=u8::MAX).step_by(step).skip(step / 3).collect();
+            there.iter().for_each(|byte| seen.add(*byte));
+            for byte in 0..=u8::MAX {
+                assert_eq!(seen.next(byte), there.iter().copied().find(|b| *b >= byte));
+                assert_eq!(seen.prev(byte), there.iter().rev().copied().find(|b| *b <= byte));
+            }
+        }
+        assert_eq!((Seen::NOTHING.next(0), Seen::NOTHING.prev(255)), (None, None));
     }
 }
