@@ -55,6 +55,13 @@ impl Clock {
         Self { since: Instant::now(), unix_ms: now_ms(), passed: Duration::ZERO }
     }
 
+    /// The same, later.
+    #[cfg(test)]
+    pub const fn ahead_by(mut self, ms: u64) -> Self {
+        self.unix_ms += ms;
+        self
+    }
+
     /// The last look.
     pub fn last(&self) -> Instant {
         self.since + self.passed

@@ -95,3 +95,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

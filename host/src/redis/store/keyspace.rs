@@ -667,3 +667,6 @@ impl Cursor for Live {
         self.all.expires_at()
     }
 }
+
+#[cfg(test)]
+mod tests;
