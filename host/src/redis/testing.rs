@@ -22,7 +22,11 @@ pub fn database(fs: &MemFs) -> Db<MemFs> {
 /// The keys of a database on `fs`.
 pub fn keyspace(fs: &MemFs) -> Keyspace {
     let backend = Embedded::new(database(fs)).expect("the families");
-    Keyspace::open(Arc::new(backend), 1_000).expect("the keys")
+    let mut keys = Keyspace::open(Arc::new(backend), 1_000).expect("the keys");
+    while !keys.counts().are_known().expect("a count") {
+        std::thread::yield_now();
+    }
+    keys
 }
 
 /// A server that runs commands for a client or two.

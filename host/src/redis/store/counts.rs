@@ -7,6 +7,7 @@
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use nokv_core::Error;
 use nokv_core::formats::redis::{self, SPACES, SYSTEM_COUNTS};
@@ -15,6 +16,9 @@ use super::backend::{Backend, Cursor, Table};
 use super::effects::CountChanges;
 use super::txn::Txn;
 use crate::redis::fail::{Answer, Fail};
+
+/// How long a start waits for the count, at most.
+const BEFORE_SERVING: Duration = Duration::from_millis(100);
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,7 +78,18 @@ impl Counts {
             .name("nokv-redis-count".to_owned())
             .spawn(count)
             .map_err(|error| Fail::text(format!("ERR the keys cannot be counted: {error}")))?;
-        Ok(Self::counting(counting))
+        let mut counts = Self::counting(counting);
+        // Few keys are counted before anybody asks.
+        counts.wait(BEFORE_SERVING);
+        Ok(counts)
+    }
+
+    /// Waits for the count, but not for long. An error is told to those who ask.
+    fn wait(&mut self, most: Duration) {
+        let counted = self.counting.as_ref().and_then(|counting| counting.recv_timeout(most).ok());
+        if let Some(counted) = counted {
+            let _ = self.count_is(counted);
+        }
     }
 
     const fn counting(counting: Receiver<Answer<Counted>>) -> Self {
@@ -131,6 +146,10 @@ impl Counts {
             Err(TryRecvError::Empty) => return Ok(false),
             Err(TryRecvError::Disconnected) => Err(Fail::of("ERR the count of keys ended early")),
         };
+        self.count_is(counted)
+    }
+
+    fn count_is(&mut self, counted: Answer<Counted>) -> Answer<bool> {
         self.counting = None;
         match counted {
             Ok(counted) => {

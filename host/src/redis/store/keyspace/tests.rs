@@ -126,8 +126,7 @@ fn a_key_of_another_program_counts_from_the_first_write_of_a_client() {
         batch.put_expiring(CfId::DEFAULT, key, b"v", 2_000).expect("a put");
     }
     db.write(batch, &WriteOptions::default()).expect("a write");
-    drop(db);
-    let mut keys = keyspace(&fs);
+    let mut keys = keyspace(&fs.kill_clone());
     assert_eq!((count(&mut keys), live(&mut keys, 1_000)), (0, 3));
     set(&mut keys, 1_000, "a", 1_500);
     assert_eq!(count(&mut keys), 1);
