@@ -241,7 +241,6 @@ fn new_keys_are_told_before_what_made_them() {
     check("COPY m c", "new c, copy_to c");
     check("COPY m c REPLACE", "new c, copy_to c");
     check("SET x 1 PXAT 1", "new x, set x, expire x, expired x");
-    drop(check);
     bench.listen("EA");
     bench.run("SET no 1");
     assert_eq!(replies(&listener).matches("new").count(), 0);
