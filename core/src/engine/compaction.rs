@@ -151,7 +151,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         let (oldest_snapshot, time) = list.oldest();
         drop(list);
         Pressure {
-            now_ms: self.now_ms().min(time),
+            now_ms: self.cut_ms(time),
             oldest_snapshot,
             writers_wait: view.tables.levels()[0].tables.len() >= self.options.level0_slowdown_tables,
             heat: LevelHeat::of(&view.tables, &self.heat.read_most()),

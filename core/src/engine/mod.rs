@@ -110,6 +110,8 @@ pub struct Engine<V: Vfs, I: MemIndex> {
     pub(crate) snapshots: Mutex<snapshots::SnapshotList>,
     /// The highest expiry cut that a durable manifest edit records.
     pub(crate) expiry_cut: AtomicU64,
+    /// No merge takes entries out that expire from here on: see [`Engine::keep_expired_from`].
+    pub(crate) expired_kept_from: AtomicU64,
     /// The highest seq of a write whose last trace a merge may have removed: see `Engine::admit`.
     pub(crate) dropped_seq: AtomicU64,
     pub(crate) durable_seq: AtomicU64,

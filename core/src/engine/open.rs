@@ -228,6 +228,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             families: ArcCell::new(Arc::new(Families::of(&state))),
             snapshots: Mutex::default(),
             expiry_cut: AtomicU64::new(state.expiry_cut),
+            expired_kept_from: AtomicU64::new(u64::MAX),
             next_table: AtomicU64::new(next_table),
             database_id: state.db_id,
             // What earlier processes dropped is not known.

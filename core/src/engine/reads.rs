@@ -45,19 +45,46 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
     /// Damage of what had to be read; [`Error::Closed`].
     #[inline]
     pub fn get(&self, key: KeyRef<'_>, version: Version) -> Result<Option<Hit>> {
+        self.get_now(key, version, &|| self.now_ms())
+    }
+
+    /// As [`Engine::get`], but as if no time had come: an entry that expired is there as long as no merge took it out. See
+    /// [`Engine::keep_expired_from`].
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    #[inline]
+    pub fn get_with_expired(&self, key: KeyRef<'_>, version: Version) -> Result<Option<Hit>> {
+        self.get_now(key, version, &|| 0)
+    }
+
+    /// When the entry expires that [`Engine::get_with_expired`] gives; 0 = never. Leaves the value log alone.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn expiry_of(&self, key: KeyRef<'_>, version: Version) -> Result<Option<u64>> {
+        self.check_open()?;
+        self.counters.read(key.cf);
+        let (view, seq) = self.pin();
+        let hit = point::get(&view, key, key_hash(key), Bounds { version, seq }, &|| 0)?;
+        Ok(hit.map(|hit| hit.expires_at))
+    }
+
+    #[inline]
+    fn get_now(&self, key: KeyRef<'_>, version: Version, now_ms: &dyn Fn() -> u64) -> Result<Option<Hit>> {
         self.check_open()?;
         if self.counters.read(key.cf) {
-            return self.get_timed(key, version);
+            return self.get_timed(key, version, now_ms);
         }
         let (view, seq) = self.pin();
-        self.get_in(&view, key, Bounds { version, seq }, &|| self.now_ms())
+        self.get_in(&view, key, Bounds { version, seq }, now_ms)
     }
 
     #[cold]
-    fn get_timed(&self, key: KeyRef<'_>, version: Version) -> Result<Option<Hit>> {
+    fn get_timed(&self, key: KeyRef<'_>, version: Version, now_ms: &dyn Fn() -> u64) -> Result<Option<Hit>> {
         let started = self.clock.monotonic_ns();
         let (view, seq) = self.pin();
-        let hit = self.get_in(&view, key, Bounds { version, seq }, &|| self.now_ms());
+        let hit = self.get_in(&view, key, Bounds { version, seq }, now_ms);
         self.counters.get.record(self.clock.monotonic_ns().saturating_sub(started));
         hit
     }

@@ -90,6 +90,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         self.snapshots.lock().open.values().map(|h| (h.seq, h.time_ms)).collect()
     }
 
+    /// Entries that expire at `unix_ms` or later are not taken out by merges, even when their time has come, until another
+    /// time is given (`u64::MAX`, as at the start: all may go). For a host that takes them out itself, and reads them with
+    /// [`Engine::get_with_expired`] before it does. What a merge under way has decided stays decided.
+    pub fn keep_expired_from(&self, unix_ms: u64) {
+        self.expired_kept_from.store(unix_ms, Ordering::Release);
+    }
+
+    /// Up to when entries may have expired for a merge to take them out, while the oldest snapshot is of `oldest_ms`.
+    pub(crate) fn cut_ms(&self, oldest_ms: u64) -> u64 {
+        let kept_from = self.expired_kept_from.load(Ordering::Acquire);
+        // `u64::MAX - 1` is as good as no bound.
+        self.now_ms().min(oldest_ms).min(kept_from.saturating_sub(1))
+    }
+
     pub(crate) fn horizon(&self) -> Horizon {
         let list = self.snapshots.lock();
         let mut seqs: Vec<Seq> = list.open.values().map(|h| h.seq).collect();
@@ -100,7 +114,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
         seqs.sort_unstable();
         seqs.dedup();
         let oldest = list.open.values().map(|h| h.time_ms).min().unwrap_or(u64::MAX);
-        let cut_ms = self.now_ms().min(oldest);
+        let cut_ms = self.cut_ms(oldest);
         // Under the lock: no snapshot that is made from now on has an earlier time.
         self.expiry_cut.fetch_max(cut_ms, Ordering::AcqRel);
         drop(list);

@@ -141,6 +141,11 @@ impl<V: Vfs, I: MemIndex> Scan<V, I> {
         })
     }
 
+    /// Sees entries as if no time had come: those that expired are there as long as no merge took them out.
+    pub const fn see_expired(&mut self) {
+        self.now_ms = 0;
+    }
+
     /// Works in the room of an earlier scan. Stands on nothing afterwards.
     #[must_use]
     pub fn with_room(mut self, room: Room) -> Self {

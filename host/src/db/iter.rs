@@ -60,6 +60,19 @@ impl<V: Vfs, I: MemIndex> Iter<V, I> {
         Self { engine, scan, key_only, reverse, fresh: true, steps: 0, _pin: pin }
     }
 
+    /// See [`Scan::see_expired`].
+    #[cfg(feature = "redis")]
+    pub(crate) fn with_expired(mut self) -> Self {
+        self.scan.see_expired();
+        self
+    }
+
+    /// When the entry that it stands on expires, in Unix milliseconds; 0 = never.
+    #[cfg(feature = "redis")]
+    pub(crate) fn expires_at(&self) -> u64 {
+        self.scan.entry().map_or(0, |entry| entry.expires_at)
+    }
+
     #[inline]
     fn step(&mut self, step: fn(&mut Scan<V, I>) -> Result<()>) -> Result<()> {
         let is_timed = self.steps.is_multiple_of(SAMPLED_ONE_IN);

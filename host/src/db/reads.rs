@@ -36,6 +36,21 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
         self.get_versioned_entry(cf, key, Version::MAX)
     }
 
+    /// As [`Db::get_entry`], also an entry that expired, as long as it is stored.
+    #[cfg(feature = "redis")]
+    pub(crate) fn get_stored(&self, cf: CfId, key: &[u8]) -> Result<Option<Entry>> {
+        self.check(cf)?;
+        self.inner.hot.on_read(KeyRef::new(cf, key));
+        Ok(self.inner.engine.get_with_expired(KeyRef::new(cf, key), Version::MAX)?.map(Entry::from))
+    }
+
+    /// When the entry of `key` expires or expired (0: never), as long as it is stored.
+    #[cfg(feature = "redis")]
+    pub(crate) fn expiry_of(&self, cf: CfId, key: &[u8]) -> Result<Option<u64>> {
+        self.check(cf)?;
+        self.inner.engine.expiry_of(KeyRef::new(cf, key), Version::MAX)
+    }
+
     /// The newest version of `key` up to `version`; [`Entry::version`] says which.
     ///
     /// # Errors
@@ -100,6 +115,18 @@ impl<V: Vfs, I: MemIndex> Db<V, I> {
     /// ```
     pub fn iter(&self, options: IterOptions) -> Result<Iter<V, I>> {
         self.iter_from(None, options)
+    }
+
+    /// As [`Db::iter`], with entries that expired, as long as they are stored.
+    #[cfg(feature = "redis")]
+    pub(crate) fn iter_stored(&self, options: IterOptions) -> Result<Iter<V, I>> {
+        self.iter_from(None, options).map(Iter::with_expired)
+    }
+
+    /// See [`nokv_core::engine::Engine::keep_expired_from`].
+    #[cfg(feature = "redis")]
+    pub(crate) fn keep_expired_from(&self, unix_ms: u64) {
+        self.inner.engine.keep_expired_from(unix_ms);
     }
 
     /// An iterator at a snapshot.

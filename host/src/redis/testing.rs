@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nokv_vfs_mem::MemFs;
 
 use super::config::Config;
+use super::notify;
 use super::resp::reply::Protocol;
 use super::server::client::{Client, ClientRef};
 use super::server::exec::{Clock, Server};
@@ -21,7 +22,11 @@ pub fn database(fs: &MemFs) -> Db<MemFs> {
 /// The keys of a database on `fs`.
 pub fn keyspace(fs: &MemFs) -> Keyspace {
     let backend = Embedded::new(database(fs)).expect("the families");
-    Keyspace::open(Arc::new(backend), 1_000).expect("the keys")
+    let mut keys = Keyspace::open(Arc::new(backend), 1_000).expect("the keys");
+    while !keys.counts().are_known().expect("a count") {
+        std::thread::yield_now();
+    }
+    keys
 }
 
 /// A server that runs commands for a client or two.
@@ -30,6 +35,8 @@ pub struct Bench {
     pub server: Server,
     /// The client of [`Bench::run`].
     pub client: ClientRef,
+    /// Milliseconds by which its clock is ahead.
+    ahead_ms: u64,
 }
 
 impl Bench {
@@ -38,7 +45,23 @@ impl Bench {
         let state = State::new(Config::default()).expect("settings that do");
         let mut server = Server { keys: keyspace(&MemFs::new()), state, clock: Clock::now() };
         let client = connect(&mut server);
-        Self { server, client }
+        Self { server, client, ahead_ms: 0 }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, ms: u64) {
+        self.ahead_ms += ms;
+        self.server.clock = Clock::now().ahead_by(self.ahead_ms);
+    }
+
+    /// A client that is told the events of these classes in database 0.
+    pub fn listen(&mut self, classes: &str) -> ClientRef {
+        let listener = self.connect();
+        let id = listener.borrow().id;
+        let pattern = b"__keyevent@0__:*".to_vec();
+        self.server.state.pubsub.patterns.insert(pattern, [id].into());
+        self.server.state.config.notify = notify::parse(classes).expect("classes");
+        listener
     }
 
     /// Another client.
@@ -57,7 +80,7 @@ impl Bench {
     pub fn run_as(&mut self, client: &ClientRef, command: &str) -> String {
         let words = words(command);
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        self.server.clock = Clock::now();
+        self.server.clock = Clock::now().ahead_by(self.ahead_ms);
         self.server.request(client, &args);
         replies(client)
     }
@@ -93,6 +116,14 @@ fn connect(server: &mut Server) -> ClientRef {
     let client = ClientRef::new(client.into());
     server.state.clients.insert(id, client.clone());
     client
+}
+
+/// The events that a client of [`Bench::listen`] was told since: `set k, expire k`.
+pub fn events(listener: &ClientRef) -> String {
+    // `[pmessage pattern __keyevent@0__:name key]`
+    let told = replies(listener);
+    let events = told.split("pmessage __keyevent@0__:* __keyevent@0__:").skip(1);
+    events.map(|event| event.trim_end_matches(['[', ' ', ']', '>'])).collect::<Vec<_>>().join(", ")
 }
 
 /// What a client was told since, as text.

@@ -6,7 +6,8 @@
 //! 1. They are as after all steps that were acknowledged and some of those that were not, from the first one on: nothing
 //!    acknowledged is lost, and transactions are whole.
 //! 2. What was deleted does not show: no old element in a collection that was made anew, and no other keys at all.
-//! 3. LLEN, HLEN, ZCARD and DBSIZE are the numbers of what is there; ranks are the places in the order.
+//! 3. What had an expiry is gone: the check waits for longer than that.
+//! 4. LLEN, HLEN, ZCARD and DBSIZE are the numbers of what is there; ranks are the places in the order.
 //!
 //! And of the list that all push to, in transactions with a counter: it has exactly what the clients' steps put there.
 
@@ -27,6 +28,11 @@ const NAMES: u64 = 24;
 const PIPELINE: u64 = 8;
 /// Entries that a list is kept below.
 const LIST_MAX: usize = 60;
+
+/// Longest expiry.
+const BRIEF_MS: u64 = 40;
+/// How long keys that expired may take to be taken out, which DBSIZE waits for.
+const EXPIRED_MAX: Duration = Duration::from_secs(30);
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +58,11 @@ enum Value {
 #[derive(Debug, Clone)]
 enum Op {
     Set(u64, String),
+    /// With an expiry, in milliseconds.
+    SetFor(u64, String, u64),
+    /// In one step: a list, and its expiry.
+    PushBrief(u64),
+    ExpireBrief(u64, u64),
     Del(&'static str),
     DelText(u64),
     Incr,
@@ -86,7 +97,8 @@ impl Own {
             Op::Del(name) => {
                 self.keys.remove(*name);
             }
-            Op::DelText(n) => {
+            // It is over when somebody looks.
+            Op::DelText(n) | Op::SetFor(n, ..) => {
                 self.keys.remove(&format!("s{n}"));
             }
             Op::Incr => {
@@ -134,7 +146,7 @@ impl Own {
                 self.keys.insert("last".to_owned(), Value::Text(n.to_string()));
             }
             Op::PushToAll(n) => self.pushed.push(*n),
-            Op::CountAll => {}
+            Op::CountAll | Op::PushBrief(_) | Op::ExpireBrief(..) => {}
         }
     }
 
@@ -157,6 +169,15 @@ fn command(thread: u64, op: &Op) -> Vec<Vec<u8>> {
     let key = |name: &str| format!("{thread}:{name}");
     let words: Vec<String> = match op {
         Op::Set(n, value) => vec!["SET".into(), key(&format!("s{n}")), value.clone()],
+        Op::SetFor(n, value, ms) => {
+            vec!["SET".into(), key(&format!("s{n}")), value.clone(), "PX".into(), ms.to_string()]
+        }
+        Op::PushBrief(n) => {
+            let mut words = vec!["RPUSH".into(), key(&format!("b{n}"))];
+            words.extend((0..40).map(|i| i.to_string()));
+            words
+        }
+        Op::ExpireBrief(n, ms) => vec!["PEXPIRE".into(), key(&format!("b{n}")), ms.to_string()],
         Op::Del(name) => vec!["DEL".into(), key(name)],
         Op::DelText(n) => vec!["DEL".into(), key(&format!("s{n}"))],
         Op::Incr => vec!["INCR".into(), key("n")],
@@ -199,7 +220,11 @@ impl Writer {
     fn op(&mut self, list_len: usize) -> Op {
         let name = self.dice.below(NAMES);
         match self.dice.below(20) {
-            0..=2 => Op::Set(name, self.text()),
+            0 => {
+                let text = self.text();
+                Op::SetFor(name, text, 1 + self.dice.below(BRIEF_MS))
+            }
+            1 | 2 => Op::Set(name, self.text()),
             3 => Op::DelText(name),
             4 | 5 => Op::Incr,
             6..=8 if list_len < LIST_MAX => Op::Push(self.text()),
@@ -218,6 +243,10 @@ impl Writer {
         let len = self.own.list_len();
         match self.dice.below(10) {
             0 | 1 => vec![Op::Last(self.next), Op::PushToAll(self.next), Op::CountAll],
+            4 => {
+                let name = self.dice.below(NAMES);
+                vec![Op::PushBrief(name), Op::ExpireBrief(name, 1 + self.dice.below(BRIEF_MS))]
+            }
             2 | 3 => (0..2 + self.dice.below(5)).map(|_| self.op(len)).collect(),
             _ => vec![self.op(len)],
         }
@@ -371,7 +400,13 @@ impl Reader {
 /// are there.
 fn verify(client: Client, writers: &mut [Writer]) -> Result<(u64, u64), String> {
     let mut reader = Reader(client);
+    std::thread::sleep(Duration::from_millis(BRIEF_MS + 10));
     let names = reader.texts("KEYS *")?;
+    // What expired counts until it is taken out.
+    let until = Instant::now() + EXPIRED_MAX;
+    while reader.number("DBSIZE")? > names.len() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let names = reader.counted("DBSIZE", names)?;
     let keys = names.len() as u64;
     let mut found: BTreeMap<u64, BTreeMap<String, Value>> = BTreeMap::new();

@@ -46,23 +46,25 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// How many keys the database has, if that is known without waiting, or if `waits`.
+/// How many keys a database has, if that is known by now.
 ///
 /// # Errors
 /// What the store met while it counted.
-pub(super) fn size(call: &mut Call<'_>, waits: bool) -> Answer<Option<u64>> {
-    let space = call.keys.space(call.db);
+pub(super) fn size(call: &mut Call<'_>, db: u8) -> Answer<Option<u64>> {
+    let space = call.keys.space(db);
     let pending = call.keys.effects().counts[usize::from(space)];
     let is_zeroed = call.keys.effects().counts.zeroed[usize::from(space)];
-    if !is_zeroed && !call.keys.counts().finish(waits)? {
-        return Ok(None);
-    }
-    let known = if is_zeroed { 0 } else { call.keys.counts().of(space)? };
-    Ok(Some(known.saturating_add_signed(pending)))
+    let committed = if is_zeroed { Some(0) } else { call.keys.counts().of(space)? };
+    let Some(committed) = committed else { return Ok(None) };
+    let wrong = |_| Fail::text(format!("ERR storage: the count of keys is wrong: {committed} and {pending}"));
+    u64::try_from(committed + pending).map(Some).map_err(wrong)
 }
 
 fn dbsize(call: &mut Call<'_>) -> Answer<Reply> {
-    Ok(Reply::count(size(call, true)?.unwrap_or(0)))
+    match size(call, call.db)? {
+        Some(keys) => Ok(Reply::count(keys)),
+        None => call.wait_for_count(),
+    }
 }
 
 /// Both ways are the same here: nothing is freed key by key.
@@ -76,12 +78,14 @@ fn check_way(call: &Call<'_>) -> Answer<()> {
 
 fn flushdb(call: &mut Call<'_>) -> Answer<Reply> {
     check_way(call)?;
+    call.spare_watched(&[call.db])?;
     call.keys.flush(call.db)?;
     Ok(Reply::Ok)
 }
 
 fn flushall(call: &mut Call<'_>) -> Answer<Reply> {
     check_way(call)?;
+    call.spare_watched(&std::array::from_fn::<u8, SPACES, _>(|db| db as u8))?;
     call.keys.flush_all();
     Ok(Reply::Ok)
 }
@@ -97,6 +101,7 @@ fn swapdb(call: &mut Call<'_>) -> Answer<Reply> {
     };
     let (first, second) = (database(first)?, database(second)?);
     if first != second {
+        call.swap_watched(first, second)?;
         call.keys.swap(first, second);
     }
     Ok(Reply::Ok)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::connection::REDIS_VERSION;
-use super::{Answer, Call, Command, Flags, Reply};
+use super::{Answer, Call, Command, Flags, Reply, databases};
 use nokv_core::formats::redis::SPACES;
 
 /// The commands.
@@ -267,14 +267,9 @@ fn latency_stats(call: &mut Call<'_>, out: &mut String) -> Answer<()> {
 }
 
 fn keyspace(call: &mut Call<'_>, out: &mut String) -> Answer<()> {
-    // While keys are counted after a crash, nothing is said rather than everybody made to wait.
-    if !call.keys.counts().finish(false)? {
-        return Ok(());
-    }
     for db in 0..SPACES as u8 {
-        let space = call.keys.space(db);
-        let keys = call.keys.counts().of(space)?;
-        if keys > 0 {
+        // While keys are counted after a crash, nothing is said.
+        if let Some(keys @ 1..) = databases::size(call, db)? {
             line(out, format_args!("db{db}:keys={keys}"));
         }
     }

@@ -167,7 +167,7 @@ const STEPS_MAX: u64 = 1024;
 /// With few keys each is as likely as any other. Among many, a random place between the first and the last key is looked
 /// for, so a key behind a large gap is more likely.
 fn randomkey(call: &mut Call<'_>) -> Answer<Reply> {
-    let (from, steps) = match databases::size(call, false)? {
+    let (from, steps) = match databases::size(call, call.db)? {
         Some(0) => return Ok(Reply::Nil),
         Some(size) if size <= STEPS_MAX => (Vec::new(), random(size)),
         _ => (random_place(call)?, random(STEPS_MAX)),

@@ -165,7 +165,7 @@ fn sort(call: &mut Call<'_>) -> Answer<Reply> {
 fn store(call: &mut Call<'_>, to: &[u8], given: Vec<Option<Vec<u8>>>) -> Answer<Reply> {
     let len = given.len();
     let slot = call.keys.slot(call.db, to)?;
-    let was_there = call.keys.remove(&slot)?;
+    let was_there = call.keys.replace(&slot)?;
     if len > 0 {
         let mut list = Filling::new(call.keys, call.db, to, Kind::List);
         for element in given {

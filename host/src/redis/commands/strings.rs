@@ -263,16 +263,20 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
 /// Sets a key; a time that is over takes it away again at once.
 fn store(call: &mut Call<'_>, slot: Slot<'_>, value: &[u8], at: u64, is_new_time: bool) -> Answer<()> {
     let key = slot.key;
+    let is_over = at != 0 && at <= call.keys.now();
+    if !is_over {
+        call.keys.put(slot, value.to_vec(), at)?;
+    } else if !call.keys.remove(&slot)? {
+        call.event(Class::NEW, "new", key);
+    }
     call.event(Class::STRING, "set", key);
     if is_new_time {
         call.event(Class::GENERIC, "expire", key);
     }
-    if at != 0 && at <= call.keys.now() {
-        call.keys.remove(&slot)?;
+    if is_over {
         call.event(Class::EXPIRED, "expired", key);
-        return Ok(());
     }
-    call.keys.put(slot, value.to_vec(), at)
+    Ok(())
 }
 
 fn string_reply(slot: &Slot<'_>) -> Answer<Reply> {

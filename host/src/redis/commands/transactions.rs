@@ -1,6 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! What EXEC runs is one transaction of the store. A watched key is a precondition of it: that nobody wrote it since.
+//! What EXEC runs is one transaction of the store. A watched key is a precondition of it: that nobody wrote it since, and
+//! that it has not expired since.
 
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
 use crate::redis::server::client::{Queue, Watched};
@@ -97,7 +98,12 @@ fn exec(call: &mut Call<'_>) -> Answer<Reply> {
     for watched in watched {
         // Another space under the same number is another key.
         let is_there = watched.condition.table == Table::Keys(call.keys.space(watched.db));
-        if !is_there || !call.keys.txn().backend().is_unchanged(&watched.condition)? {
+        if watched.is_dirty
+            || !is_there
+            || !call.keys.txn().backend().is_unchanged(&watched.condition)?
+            // One that expired since may not have been taken out yet.
+            || (watched.existed && !call.keys.holds(watched.db, &watched.condition.key)?)
+        {
             return Ok(Reply::NilArray);
         }
         call.keys.txn().require(watched.condition);
@@ -115,10 +121,11 @@ fn watch(call: &mut Call<'_>) -> Answer<Reply> {
     let since = call.keys.txn().since();
     let mut client = call.client.borrow_mut();
     for key in &call.args[1..] {
-        let is_new = !client.watched.iter().any(|w| w.condition.table == table && w.condition.key == *key);
+        let is_new = !client.watched.iter().any(|w| w.db == call.db && w.condition.key == *key);
         if is_new {
+            let existed = call.keys.holds(call.db, key)?;
             let condition = Unchanged { table, key: key.to_vec(), since };
-            client.watched.push(Watched { db: call.db, condition });
+            client.watched.push(Watched { db: call.db, condition, existed, is_dirty: false });
         }
     }
     Ok(Reply::Ok)

@@ -281,7 +281,7 @@ fn zrevrangebylex(call: &mut Call<'_>) -> Answer<Reply> {
 /// Gives `key` what was built instead of what it held.
 pub(super) fn store(call: &mut Call<'_>, key: &[u8], build: Build<'_>, event: &'static str) -> Answer<Reply> {
     let slot = call.keys.slot(call.db, key)?;
-    let was_there = call.keys.remove(&slot)?;
+    let was_there = call.keys.replace(&slot)?;
     let count = build.finish(call.keys)?.head.count;
     if count > 0 {
         call.event(Class::SORTED_SET, event, key);

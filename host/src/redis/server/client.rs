@@ -148,6 +148,10 @@ pub struct Watched {
     pub db: u8,
     /// The key as it was.
     pub condition: Unchanged,
+    /// It was there.
+    pub existed: bool,
+    /// It is another key now.
+    pub is_dirty: bool,
 }
 
 impl Client {

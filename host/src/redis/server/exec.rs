@@ -22,8 +22,8 @@ use crate::redis::store::backend::CommitError;
 use crate::redis::store::effects::{Class, Event};
 use crate::redis::store::keyspace::Keyspace;
 
-/// Keys that expire within one transaction.
-const EXPIRE_AT_ONCE: usize = 64;
+/// Keys that expire before a command, at most. The rest is done between commands.
+const EXPIRE_BEFORE: usize = 16;
 /// Commands that are tried again because other writers came between.
 const TRIES: usize = 100;
 /// What an argument that is queued takes beside its bytes, about.
@@ -53,6 +53,13 @@ impl Clock {
     /// Now.
     pub fn now() -> Self {
         Self { since: Instant::now(), unix_ms: now_ms(), passed: Duration::ZERO }
+    }
+
+    /// The same, later.
+    #[cfg(test)]
+    pub const fn ahead_by(mut self, ms: u64) -> Self {
+        self.unix_ms += ms;
+        self
     }
 
     /// The last look.
@@ -187,7 +194,10 @@ impl Server {
         args: &[&[u8]],
     ) -> Answer<Reply> {
         // A store that takes no writes is read all the same: what expired is hidden as it is.
-        let _ = self.expire_due();
+        let _ = self.expire_due(EXPIRE_BEFORE);
+        if command.name == "watch" {
+            let _ = self.expire_watched(client.borrow().db, args);
+        }
         if command.name != "exec" {
             return self.tries(client, command, args);
         }
@@ -207,6 +217,7 @@ impl Server {
         let db = client.borrow().db;
         for _ in 0..TRIES {
             self.begin();
+            self.keys.starts(command.flags.has(Flags::WRITE));
             // A try before may have selected another one.
             client.borrow_mut().db = db;
             let mut call = Call {
@@ -237,6 +248,7 @@ impl Server {
         let effects = self.keys.effects();
         effects.listened = listened;
         effects.is_watched = !self.state.waiting.is_empty();
+        self.state.rewatched.clear();
     }
 
     /// After a commit: when its reply may leave, and what listeners are told.
@@ -244,6 +256,7 @@ impl Server {
         if self.state.config.sync == SyncPolicy::Always {
             client.borrow_mut().needs_durable = seq;
         }
+        self.state.rewatch(self.keys.txn().changes(), seq);
         self.tell();
     }
 
@@ -268,24 +281,56 @@ impl Server {
         }
     }
 
-    /// Takes keys out whose time has come; some, where there are many.
+    /// Takes up to `limit` keys out whose time has come; false if that may not have been all.
     ///
     /// # Errors
     /// What the store met.
-    pub fn expire_due(&mut self) -> Answer<()> {
+    pub fn expire_due(&mut self, limit: usize) -> Answer<bool> {
         let is_paused = self.state.pause.is_some();
         if self.keys.next_due() > self.clock.unix_ms() || !self.state.config.active_expire || is_paused {
+            return Ok(true);
+        }
+        self.begin();
+        let taken = self.keys.expire_due(limit)?;
+        Ok(self.took_out()? && taken < limit)
+    }
+
+    /// What is to be watched starts without what is over: that it goes later changes nothing.
+    fn expire_watched(&mut self, db: u8, args: &[&[u8]]) -> Answer<()> {
+        if self.state.pause.is_some() {
             return Ok(());
         }
         self.begin();
-        self.keys.expire_due(EXPIRE_AT_ONCE)?;
-        match self.keys.commit() {
-            Ok(_) => self.tell(),
-            // The next command tries again.
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Store(error)) => return Err(error.into()),
+        for key in args.iter().skip(1) {
+            self.keys.expire_key(db, key)?;
         }
-        Ok(())
+        self.took_out().map(drop)
+    }
+
+    /// Commits what went; false if it has to be tried again.
+    fn took_out(&mut self) -> Answer<bool> {
+        match self.keys.commit() {
+            Ok(_) => {
+                self.tell();
+                Ok(true)
+            }
+            Err(CommitError::Conflict) => Ok(false),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Answers those who wait for the number of keys, if it is known by now.
+    pub fn serve_counted(&mut self) {
+        if self.state.waiting.for_count.is_empty() || matches!(self.keys.counts().are_known(), Ok(false)) {
+            return;
+        }
+        for id in std::mem::take(&mut self.state.waiting.for_count) {
+            let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
+            let blocked = client.borrow_mut().blocked.take();
+            if let Some(blocked) = blocked {
+                self.retry(&client, blocked, None);
+            }
+        }
     }
 
     /// Runs commands again that wait for keys which were written: those that wait for the type that the key has now,
@@ -456,6 +501,23 @@ impl Call<'_> {
         Reply::None
     }
 
+    /// Lets the client wait until the keys are counted; the command runs again then.
+    ///
+    /// # Errors
+    /// Within a transaction, which cannot wait.
+    pub fn wait_for_count(&mut self) -> Answer<Reply> {
+        const LOADING: &str = "LOADING The keys are being counted; try again";
+        if self.in_exec {
+            return Err(Fail::of(LOADING));
+        }
+        let reply = self.wait_for(&[], 0.0, Reply::Error(LOADING.into()));
+        let client = self.client.borrow();
+        if client.blocked.is_some() {
+            self.state.waiting.for_count.push(client.id);
+        }
+        Ok(reply)
+    }
+
     /// Runs the commands of a queue as one transaction; gives their replies.
     ///
     /// # Errors
@@ -472,6 +534,7 @@ impl Call<'_> {
                 self.state.check_access(self.client, entry, &args, true)?;
                 self.state.feed_monitors(self.client, command, &args);
                 let started = Instant::now();
+                self.keys.starts(command.flags.has(Flags::WRITE));
                 let result = (command.handler)(&mut Call {
                     args: &args,
                     command,

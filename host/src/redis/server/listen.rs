@@ -27,6 +27,9 @@ use nokv_core::formats::redis::SYSTEM_COUNTS;
 
 /// How often the server looks at its clients and keys.
 const TICK: Duration = Duration::from_millis(100);
+/// How much of that may go into taking expired keys out, and how many of them are taken at once.
+const EXPIRE_TIME: Duration = Duration::from_millis(25);
+const EXPIRE_AT_ONCE: usize = 128;
 /// How long accepting pauses after it failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take until its connection is encrypted.
@@ -166,7 +169,10 @@ impl Bound {
         loop {
             tokio::select! {
                 _ = &mut stop => break,
-                _ = ticks.tick() => shared.server.borrow_mut().tick(),
+                _ = ticks.tick() => {
+                    shared.server.borrow_mut().tick();
+                    expire(&shared).await;
+                }
             }
             if shared.server.borrow().state.shutdown {
                 break;
@@ -182,6 +188,19 @@ impl Bound {
         }
         shared.server.borrow_mut().finish(&*self.backend);
         Ok(())
+    }
+}
+
+/// Takes keys out whose time has come, and lets others in between.
+async fn expire(shared: &Shared) {
+    let (started, mut spent) = (Instant::now(), Duration::ZERO);
+    while spent < EXPIRE_TIME && started.elapsed() < TICK {
+        let turn = Instant::now();
+        if shared.server.borrow_mut().expire_some() {
+            return;
+        }
+        spent += turn.elapsed();
+        tokio::task::yield_now().await;
     }
 }
 
@@ -259,12 +278,21 @@ impl Server {
     /// What is due.
     fn tick(&mut self) {
         self.clock = Clock::now();
-        if let Err(fail) = self.expire_due() {
-            tracing::warn!(error = %fail.line(), "keys do not expire");
-        }
         self.serve_waiting();
+        self.serve_counted();
         self.state.look_at_clients();
         self.state.publish_counters();
+    }
+
+    /// Takes some keys out whose time has come; true if there are no more, or if it cannot be done now.
+    fn expire_some(&mut self) -> bool {
+        self.clock = Clock::now();
+        let is_done = self.expire_due(EXPIRE_AT_ONCE).unwrap_or_else(|fail| {
+            tracing::warn!(error = %fail.line(), "keys do not expire");
+            true
+        });
+        self.serve_waiting();
+        is_done
     }
 
     /// Notes the counts of keys, for the next start.
@@ -277,5 +305,6 @@ impl Server {
                 tracing::warn!("the numbers of keys were not stored: the next start counts them");
             }
         }
+        backend.keep_expired_from(u64::MAX);
     }
 }

@@ -19,3 +19,4 @@ pub mod syncer;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 pub mod waiting;
+pub mod watching;

@@ -16,6 +16,7 @@ use super::monitor;
 use super::pubsub::PubSub;
 use super::syncer::SyncHandle;
 use super::waiting::Waiting;
+use super::watching::Rewatched;
 use crate::db::{RedisMetrics, RedisSnapshot};
 use crate::redis::acl::{Acl, User};
 use crate::redis::commands::{Entry, Flags, Table};
@@ -39,6 +40,8 @@ pub struct State {
     pub pubsub: PubSub,
     /// Who waits for which key.
     pub waiting: Waiting,
+    /// What the transaction under way does to watched keys, beside what it writes.
+    pub rewatched: Rewatched,
     /// Positions of SCAN and its like.
     pub cursors: Cursors,
     /// Counters of `INFO`.
@@ -192,6 +195,7 @@ impl State {
             clients: BTreeMap::new(),
             pubsub: PubSub::default(),
             waiting: Waiting::default(),
+            rewatched: Rewatched::new(),
             cursors: Cursors::default(),
             counters,
             slow: SlowLog::default(),

@@ -10,6 +10,8 @@ pub struct Waiting {
     by_key: HashMap<(u8, Vec<u8>), VecDeque<u64>>,
     /// Keys that were written since: those who wait for them are to be tried again.
     pub ready: VecDeque<(u8, Vec<u8>)>,
+    /// Clients that wait until the keys are counted.
+    pub for_count: Vec<u64>,
 }
 
 impl Waiting {
@@ -30,6 +32,7 @@ impl Waiting {
 
     /// It does not wait any more.
     pub fn remove(&mut self, client: u64, blocked: &Blocked) {
+        self.for_count.retain(|waiting| *waiting != client);
         for key in &blocked.keys {
             let at = (blocked.db, key.clone());
             if let Some(clients) = self.by_key.get_mut(&at) {

@@ -97,14 +97,20 @@ pub trait Backend: Send + Sync {
     /// The seq up to which reads see writes.
     fn seq(&self) -> u64;
 
-    /// The entry of `key`. One that expired is not there.
+    /// The entry of `key`, also one that expired: whoever reads knows what time it is. See [`Backend::keep_expired_from`].
     ///
     /// # Errors
     /// What the store met.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Stored>>;
 
-    /// A cursor over the entries of `lower..upper` (no `upper`: to the end), at one moment. It stands before the first
-    /// one, or before the last one if it goes backwards.
+    /// When the entry of `key` expires, in Unix milliseconds (0 = never), if there is one. Its value is not looked at.
+    ///
+    /// # Errors
+    /// What the store met.
+    fn expiry_of(&self, table: Table, key: &[u8]) -> Result<Option<u64>>;
+
+    /// A cursor over the entries of `lower..upper` (no `upper`: to the end), at one moment, with those that expired. It
+    /// stands before the first one, or before the last one if it goes backwards.
     ///
     /// # Errors
     /// What the store met.
@@ -134,6 +140,10 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// What the store met; it takes no more writes then.
     fn sync(&self) -> Result<u64>;
+
+    /// Entries that expire at this time or later stay until they are deleted; those that expire before may go at any time
+    /// after. All may go that expired before the first call.
+    fn keep_expired_from(&self, unix_ms: u64);
 
     /// Why it takes no writes, if it does not.
     fn failure(&self) -> Option<String>;
@@ -172,6 +182,14 @@ pub trait Cursor: Send {
     /// # Errors
     /// What the store met.
     fn entry(&self) -> Result<Stored>;
+
+    /// When the entry that it stands on expires, in Unix milliseconds; 0 = never.
+    ///
+    /// # Errors
+    /// What the store met.
+    fn expires_at(&self) -> Result<u64> {
+        self.entry().map(|entry| entry.expires_at)
+    }
 
     /// Shows the value of the entry that it stands on, without a copy where the store can.
     ///

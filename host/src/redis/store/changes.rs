@@ -118,6 +118,11 @@ impl Changes {
         self.hides(table, key).then_some(None)
     }
 
+    /// Is there a single write of `key`?
+    pub fn has_written(&self, table: Table, key: &[u8]) -> bool {
+        self.tables.iter().any(|(of, writes)| *of == table && writes.get(key).is_some())
+    }
+
     /// Is `key` in a deleted range?
     pub fn hides(&self, table: Table, key: &[u8]) -> bool {
         self.ranges.iter().any(|range| range.covers(table, key))

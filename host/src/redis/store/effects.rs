@@ -93,8 +93,6 @@ pub struct Effects {
     pub events: Vec<Event>,
     /// Keys that were written, if somebody waits for keys.
     pub touched: Vec<(u8, Vec<u8>)>,
-    /// Databases that were emptied.
-    pub flushed: Vec<u8>,
     /// Databases that changed places.
     pub swapped: Vec<(u8, u8)>,
     /// Changes of counts.
@@ -112,7 +110,6 @@ impl Effects {
     pub fn clear(&mut self) {
         self.events.clear();
         self.touched.clear();
-        self.flushed.clear();
         self.swapped.clear();
         self.counts = CountChanges::default();
         self.expired = 0;

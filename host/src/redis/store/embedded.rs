@@ -135,12 +135,17 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Stored>> {
         let place = self.place(table);
-        let entry = self.db.get_entry(place.cf, place.key(key, &mut Vec::new()))?;
+        let entry = self.db.get_stored(place.cf, place.key(key, &mut Vec::new()))?;
         Ok(entry.map(|entry| Stored {
             value: entry.value,
             kind: entry.meta,
             expires_at: entry.expires_at.unwrap_or(0),
         }))
+    }
+
+    fn expiry_of(&self, table: Table, key: &[u8]) -> Result<Option<u64>> {
+        let place = self.place(table);
+        self.db.expiry_of(place.cf, place.key(key, &mut Vec::new()))
     }
 
     fn scan(
@@ -158,7 +163,7 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
             reverse,
             ..IterOptions::default()
         };
-        let iter = self.db.iter(options)?;
+        let iter = self.db.iter_stored(options)?;
         Ok(Box::new(Walk { iter, reverse, is_fresh: true, skip: usize::from(place.prefix.is_some()) }))
     }
 
@@ -192,6 +197,10 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
 
     fn sync(&self) -> Result<u64> {
         self.db.sync().map(|seq| seq.0)
+    }
+
+    fn keep_expired_from(&self, unix_ms: u64) {
+        self.db.keep_expired_from(unix_ms);
     }
 
     fn failure(&self) -> Option<String> {
@@ -239,6 +248,10 @@ impl<V: Vfs, I: MemIndex> Cursor for Walk<V, I> {
             }
             None => Err(on_nothing()),
         }
+    }
+
+    fn expires_at(&self) -> Result<u64> {
+        Ok(self.iter.expires_at())
     }
 
     fn with_value(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -4,8 +4,8 @@
 //!    they keep `redis.expiries`, the counts and the effects right.
 //! 2. Whoever changes a collection saves its head, also when the head stays the same.
 //! 3. Effects hold what is to be told once the transaction has committed; a transaction that fails has none.
-//! 4. An expired key is gone for all reads. Its entry in `redis.expiries` stays until [`Keyspace::expire_due`] takes it,
-//!    which also counts it out; so a key that is set again meanwhile counts in by itself.
+//! 4. What a transaction reads is of one time, [`Keyspace::now`]: a key that expired by then is not there. What becomes of
+//!    it is in `keyspace/expiry.rs`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use nokv_core::formats::redis::{self, Head, Kind, NAME_BYTES_MAX, SPACES};
 use nokv_core::read::point::Value;
 use nokv_core::{Error, Result};
 
-use super::backend::{Backend, CommitError, Cursor, Table};
+use self::expiry::Due;
+use self::held::collection_end;
+use super::backend::{Backend, CommitError, Cursor, Stored, Table};
 use super::build::Builds;
 use super::changes::Put;
 use super::counts::Counts;
@@ -22,114 +24,13 @@ use super::ranks::Ranks;
 use super::txn::Txn;
 use crate::redis::fail::{Answer, Fail};
 
+mod expiry;
+mod held;
+
+pub use held::{Collection, Found, Slot, part_of};
+
 /// Elements that are deleted one by one when their collection goes; more are a range.
 const SINGLE_DELETES_MAX: usize = 32;
-
-/// What a key holds.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Its type.
-    pub kind: Kind,
-    /// Unix milliseconds, 0 = never.
-    pub expires_at: u64,
-    /// The string, or the stored head.
-    pub value: Value,
-}
-
-/// A key that was looked up, for whoever is to change it.
-#[derive(Debug)]
-pub struct Slot<'k> {
-    /// The database.
-    pub db: u8,
-    /// The key.
-    pub key: &'k [u8],
-    /// What it holds.
-    pub found: Option<Found>,
-}
-
-impl Slot<'_> {
-    /// Its expiry, 0 for none.
-    pub fn expires_at(&self) -> u64 {
-        self.found.as_ref().map_or(0, |found| found.expires_at)
-    }
-}
-
-/// A collection that was looked up or is new.
-#[derive(Debug)]
-pub struct Collection<'k> {
-    /// The database.
-    pub db: u8,
-    /// The key.
-    pub key: &'k [u8],
-    /// Its type.
-    pub kind: Kind,
-    /// Unix milliseconds, 0 = never.
-    pub expires_at: u64,
-    /// The head. Whoever changes elements keeps `count` and `longest` right.
-    pub head: Head,
-    /// It is stored.
-    pub exists: bool,
-    space: u8,
-}
-
-impl Collection<'_> {
-    /// The key of an element in [`Table::Elements`].
-    pub fn element(&self, part: &[u8]) -> Vec<u8> {
-        [&redis::collection_prefix(self.space, self.head.collection), part].concat()
-    }
-
-    /// The key of a member in [`Table::Scores`].
-    pub fn score(&self, bits: u64, member: &[u8]) -> Vec<u8> {
-        [&redis::collection_prefix(self.space, self.head.collection)[..], &bits.to_be_bytes(), member]
-            .concat()
-    }
-
-    /// Where its elements stand in a table: the first key that one may have, and the first behind all. What was taken from
-    /// the ends is not within.
-    pub fn bounds(&self, table: Table) -> (Vec<u8>, Vec<u8>) {
-        let is_by_ends =
-            matches!((self.kind, table), (Kind::List, Table::Elements) | (Kind::SortedSet, Table::Scores));
-        match self.head.ends.filter(|_| is_by_ends) {
-            Some((first, last)) => {
-                let upper = last.checked_add(1).map(|behind| self.element(&behind.to_be_bytes()));
-                (self.element(&first.to_be_bytes()), upper.unwrap_or_else(|| self.end()))
-            }
-            None => (self.element(&[]), self.end()),
-        }
-    }
-
-    /// Notes the score of a member that is about to be added.
-    pub fn note_score(&mut self, bits: u64) {
-        self.head.ends = match self.head.ends {
-            Some((first, last)) => Some((first.min(bits), last.max(bits))),
-            None => (self.head.count == 0).then_some((bits, bits)),
-        };
-    }
-
-    /// The first key behind all its elements.
-    pub fn end(&self) -> Vec<u8> {
-        collection_end(self.space, self.head.collection)
-    }
-
-    /// The space of its database.
-    pub const fn space(&self) -> u8 {
-        self.space
-    }
-
-    /// Notes the length of an element.
-    pub fn note_length(&mut self, bytes: usize) {
-        self.head.longest = self.head.longest.max(u32::try_from(bytes).unwrap_or(u32::MAX));
-    }
-}
-
-fn collection_end(space: u8, collection: u64) -> Vec<u8> {
-    redis::collection_prefix(space, collection + 1).to_vec()
-}
-
-/// The part of an element's key behind the collection's.
-pub fn part_of(key: &[u8]) -> &[u8] {
-    key.get(redis::COLLECTION_PREFIX_BYTES..).unwrap_or_default()
-}
 
 /// The keys of all databases, and the transaction on them that is under way.
 pub struct Keyspace {
@@ -142,12 +43,12 @@ pub struct Keyspace {
     /// The first collection number that was not taken.
     next: u64,
     counts: Counts,
-    /// By space: the time of the first expiry, or a time before it; `u64::MAX` if there is none.
-    next_due: [u64; SPACES],
-    /// The first of them.
-    first_due: u64,
-    /// The transaction under way moved some of them on.
-    has_expired: bool,
+    /// Which rows of `redis.expiries` are next.
+    due: Due,
+    /// A write command runs: keys that expired and that it looks up are taken out.
+    takes_expired: bool,
+    /// A key that was removed to be stored anew: it is no new one then.
+    replaced: Option<(u8, Vec<u8>)>,
     /// What was written ahead of a head.
     builds: Builds,
     /// Ranks in large collections.
@@ -160,6 +61,8 @@ impl Keyspace {
     /// # Errors
     /// What the store met; what is noted makes no sense.
     pub fn open(backend: Arc<dyn Backend>, now: u64) -> Answer<Self> {
+        // ORDER: before anything is looked at. What expires from now on stays until it is taken out.
+        backend.keep_expired_from(0);
         let mut txn = Txn::new(backend);
         let spaces = match txn.get(Table::System, redis::SYSTEM_SPACES)? {
             Some(stored) => redis::decode_spaces(&stored.value)?,
@@ -178,9 +81,9 @@ impl Keyspace {
             spaces_now: spaces,
             next,
             counts,
-            next_due: [0; SPACES],
-            first_due: 0,
-            has_expired: false,
+            due: Due::new(),
+            takes_expired: false,
+            replaced: None,
             builds: Builds::new(),
             ranks: Ranks::new(),
         };
@@ -238,14 +141,19 @@ impl Keyspace {
         self.now = now;
         self.effects.clear();
         self.spaces_now = self.spaces;
-        if self.has_expired {
-            self.all_may_be_due();
-        }
+        self.starts(false);
+        self.due.not_committed();
         self.builds.abandoned();
         // What cannot be removed now is tried again by the next transaction.
         let _ = self.builds.sweep(self.txn.backend().as_ref());
         self.ranks.begin();
         self.txn.begin();
+    }
+
+    /// A command starts within the transaction.
+    pub fn starts(&mut self, writes: bool) {
+        self.takes_expired = writes;
+        self.replaced = None;
     }
 
     /// Commits. The effects are to be told then.
@@ -260,7 +168,9 @@ impl Keyspace {
                 self.spaces = self.spaces_now;
                 self.counts.apply(&self.effects.counts);
                 self.builds.committed();
-                self.has_expired = false;
+                if let Some(unix_ms) = self.due.committed() {
+                    self.txn.backend().keep_expired_from(unix_ms);
+                }
                 Ok(seq)
             }
             Err(error) => {
@@ -268,17 +178,10 @@ impl Keyspace {
                 self.ranks.not_committed(&ranked);
                 self.effects.clear();
                 self.spaces_now = self.spaces;
-                self.all_may_be_due();
+                self.due.not_committed();
                 Err(error)
             }
         }
-    }
-
-    /// Keys were to expire in a transaction that did not commit: what was due still is.
-    const fn all_may_be_due(&mut self) {
-        self.next_due = [0; SPACES];
-        self.first_due = 0;
-        self.has_expired = false;
     }
 
     /// Looks a key up.
@@ -299,12 +202,41 @@ impl Keyspace {
         }
         let table = Table::Keys(self.space(db));
         let Some(stored) = self.txn.get(table, key)? else { return Ok(None) };
-        if stored.expires_at != 0 && stored.expires_at <= self.now {
+        if self.is_over(stored.expires_at) {
+            if self.takes_expired {
+                self.take_expired(self.space(db), key, stored.expires_at)?;
+            }
             return Ok(None);
         }
         let kind = Kind::from_byte(stored.kind)
             .ok_or_else(|| Fail::text(format!("ERR storage: a key of unknown type {}", stored.kind)))?;
         Ok(Some(Found { kind, expires_at: stored.expires_at, value: stored.value }))
+    }
+
+    /// Has this time come? 0 never does.
+    const fn is_over(&self, expires_at: u64) -> bool {
+        expires_at != 0 && expires_at <= self.now
+    }
+
+    /// Does a key hold anything? Looks at no value, and takes nothing out.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn holds(&mut self, db: u8, key: &[u8]) -> Answer<bool> {
+        let table = Table::Keys(self.space(db));
+        Ok(self.txn.expiry_of(table, key)?.is_some_and(|expires_at| !self.is_over(expires_at)))
+    }
+
+    /// Takes a key out if its time has come.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn expire_key(&mut self, db: u8, key: &[u8]) -> Answer<()> {
+        let space = self.space(db);
+        match self.txn.expiry_of(Table::Keys(space), key)? {
+            Some(time) if self.is_over(time) => self.take_expired(space, key, time),
+            _ => Ok(()),
+        }
     }
 
     /// A key that holds a string, or nothing.
@@ -328,7 +260,7 @@ impl Keyspace {
         if let Some(found) = &slot.found {
             self.leave(space, slot.key, found, true)?;
         } else {
-            self.effects.counts[usize::from(space)] += 1;
+            self.added(slot.db, slot.key);
         }
         self.write(slot.db, slot.key, (Kind::String, 0), value, expires_at);
         Ok(())
@@ -396,13 +328,13 @@ impl Keyspace {
             return Ok(());
         }
         if !*exists {
-            self.effects.counts[usize::from(*space)] += 1;
+            self.added(*db, key);
         }
         let mut value = Vec::with_capacity(40);
         head.encode(&mut value);
         let table = Table::Keys(*space);
         if !*exists && *expires_at != 0 {
-            self.add_expiry(*space, key, (*kind, head.collection), *expires_at);
+            self.add_row(*space, key, (*kind, head.collection), *expires_at);
         }
         self.txn.put(table, key, Put { value, kind: *kind as u8, expires_at: *expires_at });
         self.effects.touch(*db, key);
@@ -417,6 +349,25 @@ impl Keyspace {
         let Some(found) = &slot.found else { return Ok(false) };
         self.remove_found(slot.db, slot.key, found)?;
         Ok(true)
+    }
+
+    /// As [`Keyspace::remove`], of a key that is stored anew by the same command.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn replace(&mut self, slot: &Slot<'_>) -> Answer<bool> {
+        let was_there = self.remove(slot)?;
+        self.replaced = was_there.then(|| (slot.db, slot.key.to_vec()));
+        Ok(was_there)
+    }
+
+    /// A key is there that was not.
+    fn added(&mut self, db: u8, key: &[u8]) {
+        let space = self.space(db);
+        self.effects.counts[usize::from(space)] += 1;
+        if self.replaced.take().is_none_or(|(of, name)| (of, &name[..]) != (db, key)) {
+            self.effects.event(Class::NEW, "new", db, key);
+        }
     }
 
     fn remove_found(&mut self, db: u8, key: &[u8], found: &Found) -> Answer<()> {
@@ -451,6 +402,7 @@ impl Keyspace {
         self.leave(space, from.key, &found, false)?;
         self.txn.delete(Table::Keys(space), from.key);
         self.effects.touch(from.db, from.key);
+        self.effects.event(Class::NEW, "new", from.db, to);
         let collection = collection_number(&found)?;
         self.write(from.db, to, (found.kind, collection), found.value.into_vec(), found.expires_at);
         Ok(())
@@ -460,24 +412,16 @@ impl Keyspace {
     fn write(&mut self, db: u8, key: &[u8], of: (Kind, u64), value: Vec<u8>, expires_at: u64) {
         let space = self.space(db);
         if expires_at != 0 {
-            self.add_expiry(space, key, of, expires_at);
+            self.add_row(space, key, of, expires_at);
         }
         self.txn.put(Table::Keys(space), key, Put { value, kind: of.0 as u8, expires_at });
         self.effects.touch(db, key);
     }
 
-    fn add_expiry(&mut self, space: u8, key: &[u8], (kind, collection): (Kind, u64), expires_at: u64) {
-        let at = redis::expiry_key(space, expires_at, key);
-        self.txn.set(Table::Expiries, &at, redis::expiry_value(kind, collection).to_vec());
-        let due = &mut self.next_due[usize::from(space) % SPACES];
-        *due = expires_at.min(*due);
-        self.first_due = expires_at.min(self.first_due);
-    }
-
     /// What a key held goes: its expiry, and its elements if `with_elements`.
     fn leave(&mut self, space: u8, key: &[u8], found: &Found, with_elements: bool) -> Answer<()> {
         if found.expires_at != 0 {
-            self.txn.delete(Table::Expiries, &redis::expiry_key(space, found.expires_at, key));
+            self.delete_row(space, key, found.expires_at)?;
         }
         if with_elements && found.kind != Kind::String {
             self.drop_elements(space, found.kind, collection_number(found)?)?;
@@ -526,7 +470,6 @@ impl Keyspace {
             self.txn.delete_range(table, &[space], Some(&[space + 1]));
         }
         self.effects.counts.zero(space);
-        self.effects.flushed.push(db);
         Ok(())
     }
 
@@ -535,7 +478,6 @@ impl Keyspace {
         for space in 0..SPACES as u8 {
             self.txn.delete_range(Table::Keys(space), &[], None);
             self.effects.counts.zero(space);
-            self.effects.flushed.push(space);
         }
         for table in [Table::Elements, Table::Scores, Table::Expiries] {
             self.txn.delete_range(table, &[], None);
@@ -547,65 +489,6 @@ impl Keyspace {
         self.spaces_now.swap(usize::from(a), usize::from(b));
         self.txn.set(Table::System, redis::SYSTEM_SPACES, self.spaces_now.to_vec());
         self.effects.swapped.push((a, b));
-    }
-
-    /// The earliest time at which [`Keyspace::expire_due`] may have something to do.
-    pub const fn next_due(&self) -> u64 {
-        self.first_due
-    }
-
-    /// Takes up to `limit` keys out whose time has come, within the transaction; gives their number. With fewer than
-    /// `limit`, all that are due at `now` are out.
-    ///
-    /// # Errors
-    /// What the store met.
-    pub fn expire_due(&mut self, limit: usize) -> Answer<usize> {
-        let mut done = 0;
-        for space in 0..SPACES as u8 {
-            if self.next_due[usize::from(space)] <= self.now && done < limit {
-                done += self.expire_due_of(space, limit - done)?;
-            }
-        }
-        Ok(done)
-    }
-
-    fn expire_due_of(&mut self, space: u8, limit: usize) -> Answer<usize> {
-        let mut due = Vec::new();
-        let mut next = u64::MAX;
-        // Not from the first one that there ever was: what expired before is deleted, and would be walked over.
-        let from = redis::expiry_key(space, self.next_due[usize::from(space)], &[]);
-        let mut cursor = self.txn.scan(Table::Expiries, &from, Some(&[space + 1]), false)?;
-        while cursor.advance()? {
-            let (time, _) = redis::split_expiry_key(cursor.key())?;
-            if time > self.now || due.len() == limit {
-                next = time;
-                break;
-            }
-            due.push((cursor.key().to_vec(), cursor.entry()?.value));
-        }
-        drop(cursor);
-        for (at, value) in &due {
-            let (time, key) = redis::split_expiry_key(at)?;
-            let (kind, collection) = redis::split_expiry_value(value)?;
-            self.txn.delete(Table::Expiries, at);
-            // It may have been set again since: then it is another key of the same name.
-            let table = Table::Keys(space);
-            if self.txn.get(table, key)?.is_none_or(|stored| stored.expires_at == time) {
-                self.txn.delete(table, key);
-            }
-            if kind != Kind::String {
-                self.drop_elements(space, kind, collection)?;
-            }
-            self.effects.counts[usize::from(space)] -= 1;
-            let db = self.db_of(space);
-            self.effects.touch(db, key);
-            self.effects.event(Class::EXPIRED, "expired", db, key);
-            self.effects.expired += 1;
-        }
-        self.has_expired = true;
-        self.next_due[usize::from(space)] = next;
-        self.first_due = self.next_due.iter().copied().min().unwrap_or(u64::MAX);
-        Ok(due.len())
     }
 
     /// Removes elements that a process which ended left without a head.
@@ -634,7 +517,8 @@ impl Keyspace {
     /// # Errors
     /// What the store met.
     pub fn keys(&self, db: u8, from: &[u8]) -> Result<Box<dyn Cursor>> {
-        self.txn.scan(Table::Keys(self.space(db)), from, None, false)
+        let all = self.txn.scan(Table::Keys(self.space(db)), from, None, false)?;
+        Ok(Box::new(Live { all, now: self.now }))
     }
 
     /// Notes an event for those who listen.
@@ -649,3 +533,36 @@ fn collection_number(found: &Found) -> Answer<u64> {
     }
     Ok(Head::decode(&found.value)?.collection)
 }
+
+/// Keys that have not expired.
+struct Live {
+    all: Box<dyn Cursor>,
+    now: u64,
+}
+
+impl Cursor for Live {
+    fn advance(&mut self) -> Result<bool> {
+        while self.all.advance()? {
+            let expires_at = self.all.expires_at()?;
+            if expires_at == 0 || expires_at > self.now {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn key(&self) -> &[u8] {
+        self.all.key()
+    }
+
+    fn entry(&self) -> Result<Stored> {
+        self.all.entry()
+    }
+
+    fn expires_at(&self) -> Result<u64> {
+        self.all.expires_at()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,20 @@ impl Txn {
         self.backend.get(table, key)
     }
 
+    /// When the entry of `key` expires (0 = never), if there is one. Its value is not looked at.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub fn expiry_of(&mut self, table: Table, key: &[u8]) -> Result<Option<u64>> {
+        if let Some(own) = self.changes.get(table, key) {
+            return Ok(own.map(|put| put.expires_at));
+        }
+        if matches!(table, Table::Keys(_)) {
+            self.read.push(table, key, self.since);
+        }
+        self.backend.expiry_of(table, key)
+    }
+
     /// Sets `key`.
     pub fn put(&mut self, table: Table, key: &[u8], put: Put) {
         self.changes.put(table, key, put);
@@ -216,6 +230,10 @@ impl Cursor for Merged {
 
     fn key(&self) -> &[u8] {
         self.current.as_ref().map_or_else(|| self.stored.key(), |(key, _)| key)
+    }
+
+    fn expires_at(&self) -> Result<u64> {
+        self.current.as_ref().map_or_else(|| self.stored.expires_at(), |(_, put)| Ok(put.expires_at))
     }
 
     fn entry(&self) -> Result<Stored> {

@@ -198,6 +198,6 @@ pub fn store(
         Ok(true)
     })?;
     // Not before: it may be one of the sets.
-    keys.remove(&old)?;
+    keys.replace(&old)?;
     Ok(new.finish(keys)?.head.count)
 }

@@ -370,8 +370,8 @@ fn keep_others(keys: &mut Keyspace, of: &mut Collection<'_>, span: &Span) -> Ans
             build.scored(keys, member, score)?;
         }
     }
-    of.head.count = 0;
-    keys.save(of)?;
+    let slot = keys.slot(of.db, of.key)?;
+    keys.replace(&slot)?;
     of.head.count = build.finish(keys)?.head.count;
     Ok(())
 }

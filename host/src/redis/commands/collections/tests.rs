@@ -1,7 +1,4 @@
-use std::collections::BTreeSet;
-
-use crate::redis::store::effects::Class;
-use crate::redis::testing::{Bench, replies};
+use crate::redis::testing::{Bench, events};
 
 /// Commands, each with the events that it makes.
 const EVENTS: &str = "
@@ -108,25 +105,13 @@ const EVENTS: &str = "
 #[test]
 fn commands_make_the_events_of_redis() {
     let mut bench = Bench::new();
-    let listener = bench.connect();
-    let id = listener.borrow().id;
-    let pattern = b"__keyevent@0__:*".to_vec();
-    bench.server.state.pubsub.patterns.insert(pattern, BTreeSet::from([id]));
-    bench.server.state.config.notify =
-        Class(Class::KEYEVENT.0 | Class::GENERIC.0 | Class::LIST.0 | Class::SET.0 | Class::HASH.0);
+    let listener = bench.listen("Eglsh");
     let mut lines = EVENTS.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
     while let Some(line) = lines.next() {
         let command = line.strip_prefix("> ").expect("a command");
         let wanted = lines.next_if(|line| !line.starts_with("> ")).unwrap_or_default();
         let reply = bench.run(command);
         assert!(!reply.starts_with('-'), "{command}: {reply}");
-        let told = replies(&listener);
-        // `[pmessage pattern __keyevent@0__:name key]`
-        let events: Vec<String> = told
-            .split("pmessage __keyevent@0__:* __keyevent@0__:")
-            .skip(1)
-            .map(|event| event.trim_end_matches(['[', ' ', ']', '>']).to_owned())
-            .collect();
-        assert_eq!(events.join(", "), wanted, "{command}");
+        assert_eq!(events(&listener), wanted, "{command}");
     }
 }
