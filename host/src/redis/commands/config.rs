@@ -94,7 +94,7 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
     }
     let old = std::mem::replace(&mut call.state.config, config);
     let state = &mut *call.state;
-    state.output.set(state.config.output);
+    state.common.output.set(state.config.output);
     state.slow.commands.truncate(state.config.slow_kept);
     if state.config.sync != old.sync
         && let Some(sync) = &state.sync

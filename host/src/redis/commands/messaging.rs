@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Answer, Call, Command, Flags, HELP, Reply};
 use crate::redis::glob;
 use crate::redis::server::client::Client;
+use crate::redis::server::held::Names;
 use crate::redis::server::pubsub::{self, PubSub};
 
 const LISTEN: Flags = Flags::PUBSUB.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE);
@@ -162,7 +163,7 @@ type Listeners = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 struct Side {
     subscribe: &'static str,
     unsubscribe: &'static str,
-    own: fn(&mut Client) -> &mut BTreeSet<Vec<u8>>,
+    own: fn(&mut Client) -> &mut Names,
     all: fn(&mut PubSub) -> &mut Listeners,
     count: fn(&Client) -> usize,
 }
@@ -197,7 +198,7 @@ fn subscribe(call: &mut Call<'_>, side: &Side) -> Answer<Reply> {
     let mut client = call.client.borrow_mut();
     let mut replies = Vec::with_capacity(call.args.len() - 1);
     for name in &call.args[1..] {
-        if (side.own)(&mut client).insert(name.to_vec()) {
+        if (side.own)(&mut client).insert(name) {
             let id = client.id;
             (side.all)(&mut call.state.pubsub).entry(name.to_vec()).or_default().insert(id);
         }

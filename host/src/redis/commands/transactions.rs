@@ -3,7 +3,8 @@
 //! What EXEC runs is one transaction of the store. A watched key is a precondition of it: that nobody wrote it since.
 
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
-use crate::redis::server::client::{Queue, Watched};
+use crate::redis::server::client::Queue;
+use crate::redis::server::held::Watched;
 use crate::redis::store::backend::{Table, Unchanged};
 
 const CONTROL: Flags =

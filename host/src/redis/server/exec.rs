@@ -236,7 +236,7 @@ impl Server {
         let listened = self.state.config.notify;
         let effects = self.keys.effects();
         effects.listened = listened;
-        effects.is_watched = !self.state.waiting.is_empty();
+        effects.is_watched = !self.state.common.waiting.is_empty();
     }
 
     /// After a commit: when its reply may leave, and what listeners are told.
@@ -259,11 +259,11 @@ impl Server {
         for event in &events {
             self.state.notify(event);
         }
-        self.state.waiting.ready.extend(touched);
+        let waiting = &self.state.common.waiting;
+        waiting.note_ready(touched);
         for (a, b) in swapped {
             for db in [a, b] {
-                let keys = self.state.waiting.keys_of(db);
-                self.state.waiting.ready.extend(keys.into_iter().map(|key| (db, key)));
+                waiting.note_ready(waiting.keys_of(db).into_iter().map(|key| (db, key)));
             }
         }
     }
@@ -291,8 +291,8 @@ impl Server {
     /// Runs commands again that wait for keys which were written: those that wait for the type that the key has now,
     /// first come first served. Who finds nothing again keeps its place in all queues.
     pub fn serve_waiting(&mut self) {
-        while let Some((db, key)) = self.state.waiting.ready.pop_front() {
-            for id in self.state.waiting.of(db, &key) {
+        while let Some((db, key)) = self.state.common.waiting.next_ready() {
+            for id in self.state.common.waiting.of(db, &key) {
                 self.begin();
                 // A key that cannot be read now is met by the command itself, which says so.
                 let kind = match self.keys.find(db, &key) {
@@ -323,7 +323,7 @@ impl Server {
             client.borrow_mut().blocked = Some(blocked);
             return;
         }
-        self.state.waiting.remove(id, &blocked);
+        self.state.common.waiting.remove(id, &blocked);
         let reply = answer.unwrap_or_else(|fail| self.failed(client, &fail));
         let mut client = client.borrow_mut();
         client.reply(&reply);
@@ -332,11 +332,7 @@ impl Server {
 
     /// A client is gone.
     pub fn forget(&mut self, client: &ClientRef) {
-        let blocked = client.borrow_mut().blocked.take();
-        if let Some(blocked) = blocked {
-            let id = client.borrow().id;
-            self.state.waiting.remove(id, &blocked);
-        }
+        client.borrow_mut().stop_waiting();
         self.state.forget(&client.borrow());
     }
 }
@@ -443,15 +439,8 @@ impl Call<'_> {
             .then(|| std::time::Duration::try_from_secs_f64(seconds).ok())
             .flatten()
             .and_then(|wait| since.checked_add(wait));
-        let blocked = Blocked {
-            args: self.args.iter().map(|arg| arg.to_vec()).collect(),
-            db: self.db,
-            keys: keys.iter().map(|key| key.to_vec()).collect(),
-            until,
-            otherwise,
-            since,
-        };
-        self.state.waiting.add(client.id, &blocked);
+        let blocked = Blocked::new(self.args, self.db, keys, (since, until), otherwise);
+        self.state.common.waiting.add(client.id, &blocked);
         client.blocked = Some(blocked);
         Reply::None
     }

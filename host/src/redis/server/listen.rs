@@ -215,7 +215,7 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener, tls: Option<Tls>) {
             }
             state.counters.connections += 1;
             let id = state.next_client();
-            let mut client = Client::new(id, peer.to_string(), local, state.output.clone());
+            let mut client = Client::new(id, peer.to_string(), local, state.common.clone());
             client.user = state.acl.at_start();
             client.fd = number_of(&stream);
             client.is_tls = tls.is_some();

@@ -11,6 +11,7 @@ mod connection;
 pub mod cursors;
 pub mod diagnosis;
 pub mod exec;
+pub mod held;
 pub mod listen;
 pub mod monitor;
 pub mod pubsub;

@@ -61,7 +61,7 @@ impl PubSub {
             (&mut self.shard_channels, &client.shard_channels),
         ];
         for (listeners, names) in sides {
-            for name in names {
+            for name in names.iter() {
                 remove(listeners, name, client.id);
             }
         }

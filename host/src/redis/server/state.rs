@@ -1,6 +1,5 @@
 //! What all clients share beside the keys.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,17 +8,16 @@ use std::time::{Duration, Instant};
 use super::cursors::Cursors;
 use parking_lot::Mutex;
 
-use super::client::{Client, ClientRef, Close};
+use super::client::{Client, ClientRef, Close, Common};
 use super::diagnosis::{Histogram, Latency, Slow, SlowLog, cut};
 use super::exec::now_ms;
 use super::monitor;
 use super::pubsub::PubSub;
 use super::syncer::SyncHandle;
-use super::waiting::Waiting;
 use crate::db::{RedisMetrics, RedisSnapshot};
 use crate::redis::acl::{Acl, User};
 use crate::redis::commands::{Entry, Flags, Table};
-use crate::redis::config::{Config, OutputLimits};
+use crate::redis::config::Config;
 use crate::redis::resp::reply::Reply;
 
 /// Longest time that a client which is to end may take to read its last replies.
@@ -37,8 +35,8 @@ pub struct State {
     pub clients: BTreeMap<u64, ClientRef>,
     /// Who listens to which channel.
     pub pubsub: PubSub,
-    /// Who waits for which key.
-    pub waiting: Waiting,
+    /// What they themselves know of each other.
+    pub common: Rc<Common>,
     /// Positions of SCAN and its like.
     pub cursors: Cursors,
     /// Counters of `INFO`.
@@ -61,8 +59,6 @@ pub struct State {
     pub shutdown: bool,
     /// Whoever syncs.
     pub sync: Option<SyncHandle>,
-    /// Limits of replies that wait, for all clients.
-    pub output: Rc<Cell<OutputLimits>>,
     /// Bytes of all clients' buffers.
     pub clients_bytes: usize,
     /// What the statistics show.
@@ -186,12 +182,11 @@ impl State {
         Ok(Self {
             table,
             acl: Acl::new(&config)?,
-            output: Rc::new(Cell::new(config.output)),
+            common: Common::new(config.output),
             tcp_port: config.port,
             config,
             clients: BTreeMap::new(),
             pubsub: PubSub::default(),
-            waiting: Waiting::default(),
             cursors: Cursors::default(),
             counters,
             slow: SlowLog::default(),
@@ -271,8 +266,7 @@ impl State {
     /// Answers a client that waits for keys with `instead`, or with what it gets when it waited long enough.
     pub fn stop_waiting(&mut self, client: &ClientRef, instead: Option<Reply>) -> bool {
         let mut client = client.borrow_mut();
-        let Some(blocked) = client.blocked.take() else { return false };
-        self.waiting.remove(client.id, &blocked);
+        let Some(blocked) = client.stop_waiting() else { return false };
         client.reply(&instead.unwrap_or(blocked.otherwise));
         client.wake.notify_one();
         true
@@ -387,7 +381,7 @@ mod tests {
     fn the_largest_client_goes_one_byte_over_the_limit() {
         let mut state = State::new(Config { clients_bytes_max: 100, ..Config::default() }).expect("a state");
         for (id, bytes) in [(1, 40), (2, 60)] {
-            let mut client = Client::new(id, String::new(), String::new(), state.output.clone());
+            let mut client = Client::new(id, String::new(), String::new(), state.common.clone());
             client.query_bytes = bytes;
             state.clients.insert(id, Rc::new(RefCell::new(client)));
         }
