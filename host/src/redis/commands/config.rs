@@ -105,7 +105,7 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
         && let Some(user) = state.acl.set_default_password(state.config.password.as_deref())
     {
         // Who is logged in stays it. The one that asks may be borrowed by nobody now.
-        state.replace_user(crate::redis::acl::DEFAULT, Some(&user));
+        state.replace_user(call.client, crate::redis::acl::DEFAULT, Some(&user));
     }
     Ok(Reply::Ok)
 }

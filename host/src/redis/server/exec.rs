@@ -19,7 +19,7 @@ use crate::redis::config::SyncPolicy;
 use crate::redis::fail::{Answer, Fail};
 use crate::redis::resp::reply::{Protocol, Reply, push_integer};
 use crate::redis::store::backend::CommitError;
-use crate::redis::store::effects::{Class, Event};
+use crate::redis::store::effects::{Class, Event, Listeners, Notice};
 use crate::redis::store::keyspace::Keyspace;
 
 /// Keys that expire within one transaction.
@@ -171,7 +171,7 @@ impl Server {
         if !is_exec {
             self.state.feed_monitors(client, command, args);
         }
-        let result = self.transaction(client, command, args);
+        let result = self.transaction(client, command, args, None);
         if is_exec {
             self.state.feed_monitors(client, command, args);
         }
@@ -185,14 +185,15 @@ impl Server {
         client: &ClientRef,
         command: &'static Command,
         args: &[&[u8]],
+        ready: Option<&[u8]>,
     ) -> Answer<Reply> {
         // A store that takes no writes is read all the same: what expired is hidden as it is.
         let _ = self.expire_due();
         if command.name != "exec" {
-            return self.tries(client, command, args);
+            return self.tries(client, command, args, ready);
         }
         let (db, user) = (client.borrow().db, client.borrow().user.clone());
-        let result = self.tries(client, command, args);
+        let result = self.tries(client, command, args, None);
         let mut client = client.borrow_mut();
         client.queue = None;
         client.watched.clear();
@@ -203,7 +204,13 @@ impl Server {
         result
     }
 
-    fn tries(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
+    fn tries(
+        &mut self,
+        client: &ClientRef,
+        command: &'static Command,
+        args: &[&[u8]],
+        ready: Option<&[u8]>,
+    ) -> Answer<Reply> {
         let db = client.borrow().db;
         for _ in 0..TRIES {
             self.begin();
@@ -217,8 +224,19 @@ impl Server {
                 state: &mut self.state,
                 client,
                 in_exec: false,
+                ready,
             };
-            let reply = (command.handler)(&mut call)?;
+            let reply = match (command.handler)(&mut call) {
+                Ok(reply) => reply,
+                Err(fail) => {
+                    // It tells of what is stored, too.
+                    if matches!(fail, Fail::Said(_)) {
+                        let seq = self.keys.txn().backend().seq();
+                        self.wait_until_durable(client, seq);
+                    }
+                    return Err(fail);
+                }
+            };
             match self.keys.commit() {
                 Ok(seq) => {
                     self.committed(client, seq);
@@ -241,23 +259,39 @@ impl Server {
 
     /// After a commit: when its reply may leave, and what listeners are told.
     fn committed(&mut self, client: &ClientRef, seq: u64) {
-        if self.state.config.sync == SyncPolicy::Always {
-            client.borrow_mut().needs_durable = seq;
-        }
-        self.tell();
+        self.wait_until_durable(client, seq);
+        self.tell(seq);
     }
 
-    fn tell(&mut self) {
+    /// With `appendfsync always` what a client is told from now on leaves when everything up to `seq` is durable.
+    fn wait_until_durable(&self, client: &ClientRef, seq: u64) {
+        if self.state.config.sync == SyncPolicy::Always {
+            let mut client = client.borrow_mut();
+            client.needs_durable = client.needs_durable.max(seq);
+        }
+    }
+
+    /// What a commit tells those who listen, and those who wait for keys.
+    fn tell(&mut self, seq: u64) {
+        if self.state.config.sync == SyncPolicy::Always {
+            let committed = &self.state.common.committed;
+            committed.set(committed.get().max(seq));
+        }
         let effects = self.keys.effects();
         self.state.counters.expired += std::mem::take(&mut effects.expired);
-        if effects.events.is_empty() && effects.touched.is_empty() && effects.swapped.is_empty() {
+        if effects.notices.is_empty() && effects.touched.is_empty() && effects.swapped.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut effects.events);
+        let notices = std::mem::take(&mut effects.notices);
         let touched = std::mem::take(&mut effects.touched);
         let swapped = std::mem::take(&mut effects.swapped);
-        for event in &events {
-            self.state.notify(event);
+        for notice in &notices {
+            match notice {
+                Notice::Event(event) => self.state.notify(event),
+                Notice::Message { to, channel, message } => {
+                    self.state.pubsub.publish(&self.state.clients, *to, channel, message);
+                }
+            }
         }
         let waiting = &self.state.common.waiting;
         waiting.note_ready(touched);
@@ -280,7 +314,7 @@ impl Server {
         self.begin();
         self.keys.expire_due(EXPIRE_AT_ONCE)?;
         match self.keys.commit() {
-            Ok(_) => self.tell(),
+            Ok(seq) => self.tell(seq),
             // The next command tries again.
             Err(CommitError::Conflict) => {}
             Err(CommitError::Store(error)) => return Err(error.into()),
@@ -288,8 +322,9 @@ impl Server {
         Ok(())
     }
 
-    /// Runs commands again that wait for keys which were written: those that wait for the type that the key has now,
-    /// first come first served. Who finds nothing again keeps its place in all queues.
+    /// Runs commands again that wait for keys which were written, key by key in the order of the writes, each for that key
+    /// alone: those that wait for the type that it has now, first come first served. Who finds nothing again keeps its
+    /// place in all queues; one that is to end is not among them.
     pub fn serve_waiting(&mut self) {
         while let Some((db, key)) = self.state.common.waiting.next_ready() {
             for id in self.state.common.waiting.of(db, &key) {
@@ -301,20 +336,23 @@ impl Server {
                     Err(_) => None,
                 };
                 let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
+                if client.borrow().close.is_some() {
+                    continue;
+                }
                 let Some(blocked) = client.borrow_mut().blocked.take() else { continue };
-                self.retry(&client, blocked, kind);
+                self.retry(&client, blocked, kind, &key);
             }
         }
     }
 
-    fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>) {
+    fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>, ready: &[u8]) {
         let args: Vec<&[u8]> = blocked.args.iter().map(Vec::as_slice).collect();
         let answer = match self.state.table.resolve(&args) {
             Ok(entry) if kind.is_some_and(|kind| waits_for(entry.command) != kind) => {
                 client.borrow_mut().blocked = Some(blocked);
                 return;
             }
-            Ok(entry) => self.transaction(client, entry.command, &args),
+            Ok(entry) => self.transaction(client, entry.command, &args, Some(ready)),
             Err(fail) => Err(fail),
         };
         let id = client.borrow().id;
@@ -370,11 +408,11 @@ impl State {
         push_integer(&mut number, i64::from(event.db));
         if listened.meets(Class::KEYSPACE) {
             let channel = [b"__keyspace@", &number[..], b"__:", &event.key].concat();
-            self.pubsub.publish(&self.clients, &channel, event.name.as_bytes());
+            self.pubsub.publish(&self.clients, Listeners::Channels, &channel, event.name.as_bytes());
         }
         if listened.meets(Class::KEYEVENT) {
             let channel = [b"__keyevent@", &number[..], b"__:", event.name.as_bytes()].concat();
-            self.pubsub.publish(&self.clients, &channel, &event.key);
+            self.pubsub.publish(&self.clients, Listeners::Channels, &channel, &event.key);
         }
     }
 
@@ -427,6 +465,13 @@ impl State {
 }
 
 impl Call<'_> {
+    /// Which of the keys that a command takes from it is to try: all, or the one that it was woken for.
+    pub fn candidates<'k>(&self, keys: &'k [&'k [u8]]) -> &'k [&'k [u8]] {
+        let Some(ready) = self.ready else { return keys };
+        let at = keys.iter().position(|key| *key == ready);
+        at.and_then(|at| keys.get(at..=at)).unwrap_or_default()
+    }
+
     /// Lets the client wait until one of `keys` is written; the command runs again then. After `seconds` (0: never) it is
     /// answered `otherwise`; at once within a transaction.
     pub fn wait_for(&mut self, keys: &[&[u8]], seconds: f64, otherwise: Reply) -> Reply {
@@ -469,6 +514,7 @@ impl Call<'_> {
                     state: &mut *self.state,
                     client: self.client,
                     in_exec: true,
+                    ready: None,
                 });
                 self.state.note_run(self.client, entry, &args, started.elapsed(), result.is_err());
                 result

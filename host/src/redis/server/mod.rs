@@ -20,3 +20,6 @@ pub mod syncer;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 pub mod waiting;
+
+#[cfg(test)]
+mod tests;

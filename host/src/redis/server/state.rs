@@ -1,6 +1,7 @@
 //! What all clients share beside the keys.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ use crate::redis::resp::reply::Reply;
 
 /// Longest time that a client which is to end may take to read its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
+/// What other machines are told while nobody needs a password.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode: the default user needs no password, so only this \
+    machine may connect. Give it one (CONFIG SET requirepass, from this machine), or start the server with protected-mode \
+    no.\r\n";
 
 /// What all clients share.
 pub struct State {
@@ -272,20 +277,25 @@ impl State {
         true
     }
 
-    /// A user is another one now: so are the clients that are logged in as him. `None`: they are let go.
-    pub fn replace_user(&mut self, name: &str, user: Option<&Rc<User>>) {
-        for client in self.clients.values() {
-            let mut client = client.borrow_mut();
+    /// A user is another one now: so are the clients that are logged in as him. Those who listen to what he may not hear any
+    /// more are let go; without a user (`None`) all are. `me` reads its replies first.
+    pub fn replace_user(&mut self, me: &ClientRef, name: &str, user: Option<&Rc<User>>) {
+        for other in self.clients.values() {
+            let mut client = other.borrow_mut();
             if client.user.as_ref().is_some_and(|old| old.name == name) {
-                match user {
-                    Some(user) => client.user = Some(user.clone()),
-                    None => {
-                        client.user = None;
-                        client.end(Close::AfterReplies);
-                    }
+                client.user = user.cloned();
+                if !user.is_some_and(|user| user.may_keep(&client)) {
+                    client.end(if Rc::ptr_eq(me, other) { Close::AfterReplies } else { Close::Now });
                 }
             }
         }
+    }
+
+    /// Why a client from this address is not let in, as Redis' protected mode has it: while the default user needs no
+    /// password only this machine comes in. One that `is_known` has shown a certificate.
+    pub fn refusal(&self, peer: IpAddr, is_known: bool) -> Option<&'static [u8]> {
+        let is_open = self.config.is_protected && self.acl.at_start().is_some();
+        (is_open && !is_known && !peer.to_canonical().is_loopback()).then_some(PROTECTED)
     }
 
     /// Notes how much a client's buffers hold.
