@@ -325,6 +325,53 @@ fn a_pause_holds_writes_up() {
 }
 
 #[test]
+fn a_client_that_sent_much_while_it_waits_is_missed_when_it_goes() {
+    let server = server("");
+    let set = format!("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$3000000\r\n{}\r\n", "x".repeat(3_000_000));
+    let mut blocked = server.client();
+    blocked.send("blpop q 0\r\n");
+    server.until("info clients", |info| info.contains("blocked_clients:1"));
+    blocked.send(&set);
+    drop(blocked);
+    server.until("info clients", |info| info.contains("blocked_clients:0"));
+    let mut client = server.client();
+    assert_eq!(client.ask("rpush q v"), "1");
+    assert_eq!(client.ask("llen q"), "1");
+
+    // So is one that CLIENT PAUSE holds up.
+    assert_eq!(client.ask("client pause 1000000 write"), "OK");
+    let mut paused = server.client();
+    paused.send("set a b\r\n");
+    paused.send(&set);
+    drop(paused);
+    server.until("info clients", |info| info.contains("connected_clients:2\r\n"));
+    assert_eq!(client.ask("client unpause"), "OK");
+    assert_eq!(client.ask("exists a k"), "0");
+}
+
+#[test]
+fn what_a_client_sends_while_it_waits_counts_and_is_served_afterwards() {
+    let server = server("client-query-buffer-limit 2mb");
+    let mut client = server.client();
+    let mut waits = server.client();
+    waits.send("blpop q 0\r\n");
+    waits.send("rpush list x\r\n".repeat(100_000));
+    server.until("client list", |list| {
+        let sizes = list.split(' ').filter_map(|field| field.strip_prefix("tot-mem=")?.parse::<u64>().ok());
+        sizes.max() > Some(1_400_000)
+    });
+    assert_eq!(client.ask("exists list"), "0");
+    assert_eq!(client.ask("rpush q v"), "1");
+    assert_eq!(waits.reply(), "q v");
+    assert!((1..=100_000).all(|n| waits.reply() == n.to_string()));
+    waits.send("blpop q 0\r\n");
+    waits.send("ping\r\n".repeat(400_000));
+    assert!(waits.is_gone());
+    assert_eq!(client.ask("rpush q v"), "1");
+    assert_eq!(client.ask("llen q"), "1");
+}
+
+#[test]
 fn replies_are_left_out_and_names_are_checked() {
     let server = server("");
     let mut client = server.client();

@@ -110,8 +110,8 @@ impl Bench {
 
 fn connect(server: &mut Server) -> ClientRef {
     let id = server.state.next_client();
-    let output = server.state.output.clone();
-    let mut client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), output);
+    let common = server.state.common.clone();
+    let mut client = Client::new(id, "test:1".to_owned(), "test:2".to_owned(), common);
     client.user = server.state.acl.at_start();
     let client = ClientRef::new(client.into());
     server.state.clients.insert(id, client.clone());

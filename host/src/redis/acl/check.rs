@@ -3,6 +3,7 @@
 use super::user::{User, Which};
 use crate::redis::commands::{Command, Entry, Flags};
 use crate::redis::glob;
+use crate::redis::server::client::Client;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,15 +106,27 @@ impl User {
             "psubscribe" => (args.get(1..), true),
             _ => return Ok(()),
         };
-        let may = |channel: &[u8]| {
-            self.channels.iter().any(|pattern| match is_pattern {
-                // A pattern within a pattern: only the same one is surely within.
-                true => pattern == channel,
-                false => glob::matches(pattern, channel, false),
-            })
-        };
-        let denied = channels.unwrap_or_default().iter().find(|channel| !may(channel));
+        let denied = channels.unwrap_or_default().iter().find(|channel| !self.may_hear(channel, is_pattern));
         denied.map_or(Ok(()), |channel| Err(Denied::Channel(channel.to_vec())))
+    }
+
+    fn may_hear(&self, channel: &[u8], is_pattern: bool) -> bool {
+        self.channels.iter().any(|pattern| match is_pattern {
+            // A pattern within a pattern: only the same one is surely within.
+            true => pattern == channel,
+            false => glob::matches(pattern, channel, false),
+        })
+    }
+
+    /// May it have all of these subscriptions?
+    pub fn may_keep(&self, client: &Client) -> bool {
+        self.has_all_channels()
+            || client
+                .channels
+                .iter()
+                .chain(client.shard_channels.iter())
+                .all(|name| self.may_hear(name, false))
+                && client.patterns.iter().all(|pattern| self.may_hear(pattern, true))
     }
 }
 

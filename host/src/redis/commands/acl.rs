@@ -158,7 +158,7 @@ fn delete(call: &mut Call<'_>) -> Answer<Reply> {
         let name = text(name);
         if call.state.acl.remove(&name) {
             removed += 1;
-            call.state.replace_user(&name, None);
+            call.state.replace_user(call.client, &name, None);
         }
     }
     Ok(Reply::Int(removed))
@@ -260,6 +260,6 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
         // CONFIG GET would tell of a password that is another one now.
         call.state.config.password = None;
     }
-    call.state.replace_user(name, Some(&user));
+    call.state.replace_user(call.client, name, Some(&user));
     Ok(Reply::Ok)
 }

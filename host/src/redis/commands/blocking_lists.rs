@@ -76,7 +76,7 @@ fn pop(call: &mut Call<'_>, side: Side) -> Answer<Reply> {
     let args = &call.args[1..];
     let [keys @ .., seconds] = args else { return Err(Fail::SYNTAX) };
     let seconds = timeout(seconds)?;
-    for key in keys {
+    for key in call.candidates(keys) {
         if let Some(mut of) = call.keys.collection(call.db, key, Kind::List)? {
             let mut reply = vec![Reply::bulk(key)];
             reply.extend(pop_from(call, &mut of, side, 1)?);

@@ -94,7 +94,7 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
     }
     let old = std::mem::replace(&mut call.state.config, config);
     let state = &mut *call.state;
-    state.output.set(state.config.output);
+    state.common.output.set(state.config.output);
     state.slow.commands.truncate(state.config.slow_kept);
     if state.config.sync != old.sync
         && let Some(sync) = &state.sync
@@ -105,7 +105,7 @@ fn set(call: &mut Call<'_>) -> Answer<Reply> {
         && let Some(user) = state.acl.set_default_password(state.config.password.as_deref())
     {
         // Who is logged in stays it. The one that asks may be borrowed by nobody now.
-        state.replace_user(crate::redis::acl::DEFAULT, Some(&user));
+        state.replace_user(call.client, crate::redis::acl::DEFAULT, Some(&user));
     }
     Ok(Reply::Ok)
 }

@@ -98,6 +98,7 @@ fn encoding(call: &mut Call<'_>, key: &[u8]) -> Answer<Option<String>> {
         state: &mut *call.state,
         client: call.client,
         in_exec: true,
+        ready: None,
     };
     Ok(match (command.handler)(&mut ask)? {
         Reply::Text(name) => Some(name.to_owned()),

@@ -107,7 +107,7 @@ fn clients(call: &mut Call<'_>, out: &mut String) -> Answer<()> {
     line(out, format_args!("tracking_clients:0"));
     line(out, format_args!("pubsub_clients:{subscribed}"));
     line(out, format_args!("watching_clients:{watching}"));
-    line(out, format_args!("total_blocking_keys:{}", state.waiting.keys()));
+    line(out, format_args!("total_blocking_keys:{}", state.common.waiting.keys()));
     Ok(())
 }
 

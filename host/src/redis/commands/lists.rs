@@ -514,7 +514,7 @@ pub fn several<'c>(args: &'c [&'c [u8]]) -> Answer<(&'c [&'c [u8]], Side, u64)> 
 /// # Errors
 /// What the store met; [`Fail::WRONG_TYPE`].
 pub fn pop_first_of(call: &mut Call<'_>, keys: &[&[u8]], side: Side, count: u64) -> Answer<Option<Reply>> {
-    for key in keys {
+    for key in call.candidates(keys) {
         if let Some(mut of) = call.keys.collection(call.db, key, Kind::List)? {
             let taken = pop_from(call, &mut of, side, count)?;
             return Ok(Some(Reply::Array(vec![Reply::bulk(key), Reply::Array(taken)])));

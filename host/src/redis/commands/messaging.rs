@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Answer, Call, Command, Flags, HELP, Reply};
 use crate::redis::glob;
 use crate::redis::server::client::Client;
+use crate::redis::server::held::Names;
 use crate::redis::server::pubsub::{self, PubSub};
+use crate::redis::store::effects::Listeners;
 
 const LISTEN: Flags = Flags::PUBSUB.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE);
 const PUBLISH: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
@@ -75,9 +77,7 @@ pub const COMMANDS: &[Command] = &[
         name: "publish",
         arity: 3,
         flags: PUBLISH,
-        handler: |call| {
-            Ok(Reply::count(call.state.pubsub.publish(&call.state.clients, call.args[1], call.args[2])))
-        },
+        handler: |call| Ok(publish(call, Listeners::Channels)),
         summary: "Posts a message to a channel.",
         usage: "channel message",
         ..PUBSUB
@@ -86,9 +86,7 @@ pub const COMMANDS: &[Command] = &[
         name: "spublish",
         arity: 3,
         flags: PUBLISH,
-        handler: |call| {
-            Ok(Reply::count(call.state.pubsub.publish_shard(&call.state.clients, call.args[1], call.args[2])))
-        },
+        handler: |call| Ok(publish(call, Listeners::Shards)),
         since: "7.0.0",
         summary: "Posts a message to a shard channel.",
         usage: "shardchannel message",
@@ -156,14 +154,14 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-type Listeners = BTreeMap<Vec<u8>, BTreeSet<u64>>;
+type ByName = BTreeMap<Vec<u8>, BTreeSet<u64>>;
 
 /// A kind of subscription.
 struct Side {
     subscribe: &'static str,
     unsubscribe: &'static str,
-    own: fn(&mut Client) -> &mut BTreeSet<Vec<u8>>,
-    all: fn(&mut PubSub) -> &mut Listeners,
+    own: fn(&mut Client) -> &mut Names,
+    all: fn(&mut PubSub) -> &mut ByName,
     count: fn(&Client) -> usize,
 }
 
@@ -197,7 +195,7 @@ fn subscribe(call: &mut Call<'_>, side: &Side) -> Answer<Reply> {
     let mut client = call.client.borrow_mut();
     let mut replies = Vec::with_capacity(call.args.len() - 1);
     for name in &call.args[1..] {
-        if (side.own)(&mut client).insert(name.to_vec()) {
+        if (side.own)(&mut client).insert(name) {
             let id = client.id;
             (side.all)(&mut call.state.pubsub).entry(name.to_vec()).or_default().insert(id);
         }
@@ -226,7 +224,21 @@ fn unsubscribe(call: &mut Call<'_>, side: &Side) -> Answer<Reply> {
     Ok(Reply::Many(replies))
 }
 
-fn channels(call: &mut Call<'_>, of: fn(&PubSub) -> &Listeners) -> Answer<Reply> {
+/// A message of a transaction is one of its effects: told in its place among the events when it is committed.
+fn publish(call: &mut Call<'_>, to: Listeners) -> Reply {
+    let (channel, message) = (call.args[1], call.args[2]);
+    let pubsub = &call.state.pubsub;
+    if !call.in_exec {
+        return Reply::count(pubsub.publish(&call.state.clients, to, channel, message));
+    }
+    let count = pubsub.count(to, channel);
+    if count > 0 {
+        call.keys.effects().message(to, channel, message);
+    }
+    Reply::count(count)
+}
+
+fn channels(call: &mut Call<'_>, of: fn(&PubSub) -> &ByName) -> Answer<Reply> {
     if call.args.len() > 3 {
         return super::unknown_subcommand(call);
     }
@@ -235,7 +247,7 @@ fn channels(call: &mut Call<'_>, of: fn(&PubSub) -> &Listeners) -> Answer<Reply>
     Ok(Reply::Array(names.map(Reply::bulk).collect()))
 }
 
-fn listeners(call: &Call<'_>, of: fn(&PubSub) -> &Listeners) -> Reply {
+fn listeners(call: &Call<'_>, of: fn(&PubSub) -> &ByName) -> Reply {
     let all = of(&call.state.pubsub);
     let each = call.args[2..].iter();
     let counts =

@@ -190,6 +190,8 @@ pub struct Call<'c> {
     pub client: &'c ClientRef,
     /// It runs in a transaction (`EXEC`): it must not wait.
     pub in_exec: bool,
+    /// It waited, and this key was written; see [`Call::candidates`].
+    pub ready: Option<&'c [u8]>,
 }
 
 impl Call<'_> {

@@ -4,7 +4,8 @@
 //! that it has not expired since.
 
 use super::{Answer, Call, Command, Fail, Flags, Keys, Reply};
-use crate::redis::server::client::{Queue, Watched};
+use crate::redis::server::client::Queue;
+use crate::redis::server::held::Watched;
 use crate::redis::store::backend::{Table, Unchanged};
 
 const CONTROL: Flags =

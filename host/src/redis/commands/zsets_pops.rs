@@ -161,11 +161,11 @@ fn pop_one_key(call: &mut Call<'_>, end: End) -> Answer<Reply> {
 /// Takes members out of the first of these keys that has some.
 fn pop_first<'k>(
     call: &mut Call<'_>,
-    keys: &[&'k [u8]],
+    keys: &'k [&'k [u8]],
     end: End,
     count: u64,
 ) -> Answer<Option<(&'k [u8], Vec<Scored>)>> {
-    for key in keys {
+    for key in call.candidates(keys) {
         if let Some(mut of) = to_change(call, key)? {
             return Ok(Some((key, pop(call, &mut of, end, count)?)));
         }

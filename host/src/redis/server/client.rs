@@ -1,19 +1,37 @@
 //! What is known of a client. Its connection and whoever answers it later share it; borrows are brief.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::held::{Names, Watches};
+use super::waiting::Waiting;
 use crate::redis::acl::User;
 use crate::redis::config::OutputLimits;
 use crate::redis::resp::reply::{Protocol, Reply};
-use crate::redis::store::backend::Unchanged;
 
 /// A client, shared by its connection and the server.
 pub type ClientRef = Rc<RefCell<Client>>;
+
+/// What all clients share.
+#[derive(Debug)]
+pub struct Common {
+    /// Limits of replies that wait.
+    pub output: Cell<OutputLimits>,
+    /// Who waits for which key.
+    pub waiting: Waiting,
+    /// With `appendfsync always`: the seq of the last commit. What is told of it has to wait until it is durable.
+    pub committed: Cell<u64>,
+}
+
+impl Common {
+    /// Nobody is there yet.
+    pub fn new(output: OutputLimits) -> Rc<Self> {
+        Rc::new(Self { output: Cell::new(output), waiting: Waiting::default(), committed: Cell::new(0) })
+    }
+}
 
 /// What `CLIENT REPLY` asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +73,33 @@ pub struct Blocked {
     pub otherwise: Reply,
     /// Since when it waits.
     pub since: Instant,
+    bytes: usize,
+}
+
+/// What an argument takes beside its bytes; a key that is waited for stands here and in the lists of all.
+const ARG_OVERHEAD: usize = 32;
+const KEY_OVERHEAD: usize = 128;
+
+impl Blocked {
+    /// What it takes, about.
+    fn size(args: &[Vec<u8>], keys: &[Vec<u8>]) -> usize {
+        let args: usize = args.iter().map(|arg| arg.len() + ARG_OVERHEAD).sum();
+        args + keys.iter().map(|key| 2 * key.len() + KEY_OVERHEAD).sum::<usize>()
+    }
+
+    /// `args` wait for `keys` of a database from now on, until `until`, and are answered `otherwise` then.
+    pub fn new(
+        args: &[&[u8]],
+        db: u8,
+        keys: &[&[u8]],
+        (since, until): (Instant, Option<Instant>),
+        otherwise: Reply,
+    ) -> Self {
+        let owned = |parts: &[&[u8]]| parts.iter().map(|part| part.to_vec()).collect::<Vec<_>>();
+        let (args, keys) = (owned(args), owned(keys));
+        let bytes = Self::size(&args, &keys);
+        Self { args, db, keys, until, otherwise, since, bytes }
+    }
 }
 
 /// Why a connection is to end.
@@ -106,15 +151,15 @@ pub struct Client {
     /// Commands since MULTI.
     pub queue: Option<Queue>,
     /// Keys since WATCH.
-    pub watched: Vec<Watched>,
+    pub watched: Watches,
     /// The command that waits for keys.
     pub blocked: Option<Blocked>,
     /// Channels that it listens to.
-    pub channels: BTreeSet<Vec<u8>>,
+    pub channels: Names,
     /// Patterns of channels that it listens to.
-    pub patterns: BTreeSet<Vec<u8>>,
+    pub patterns: Names,
     /// Shard channels that it listens to.
-    pub shard_channels: BTreeSet<Vec<u8>>,
+    pub shard_channels: Names,
     /// It sees all commands.
     pub is_monitor: bool,
     /// `CLIENT NO-EVICT`.
@@ -125,8 +170,8 @@ pub struct Client {
     pub needs_durable: u64,
     /// Since when it has had more to read than the soft limit allows.
     pub over_soft_limit: Option<Instant>,
-    /// Replies that may wait.
-    pub output: Rc<Cell<OutputLimits>>,
+    /// What it shares with the others.
+    pub common: Rc<Common>,
     /// Bytes that are on their way to the system.
     pub sending: usize,
     /// [`Client::bytes`] as the sum of all clients has it.
@@ -141,22 +186,9 @@ pub struct Client {
     pub is_postponed: bool,
 }
 
-/// A key of WATCH.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watched {
-    /// Its database.
-    pub db: u8,
-    /// The key as it was.
-    pub condition: Unchanged,
-    /// It was there.
-    pub existed: bool,
-    /// It is another key now.
-    pub is_dirty: bool,
-}
-
 impl Client {
     /// A client that just came.
-    pub fn new(id: u64, peer: String, local: String, output: Rc<Cell<OutputLimits>>) -> Self {
+    pub fn new(id: u64, peer: String, local: String, common: Rc<Common>) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -177,17 +209,17 @@ impl Client {
             close: None,
             reply_mode: ReplyMode::On,
             queue: None,
-            watched: Vec::new(),
+            watched: Watches::default(),
             blocked: None,
-            channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
-            shard_channels: BTreeSet::new(),
+            channels: Names::default(),
+            patterns: Names::default(),
+            shard_channels: Names::default(),
             is_monitor: false,
             no_evict: false,
             no_touch: false,
             needs_durable: 0,
             over_soft_limit: None,
-            output,
+            common,
             sending: 0,
             counted: 0,
             closing: None,
@@ -202,9 +234,11 @@ impl Client {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
-    /// Bytes of its buffers.
+    /// Bytes of its buffers, and of what it watches, listens to and waits for.
     pub fn bytes(&self) -> usize {
-        self.query_bytes + self.queue.as_ref().map_or(0, |queue| queue.bytes) + self.waiting_bytes()
+        let held = self.channels.bytes() + self.patterns.bytes() + self.shard_channels.bytes();
+        let held = held + self.watched.bytes() + self.blocked.as_ref().map_or(0, |blocked| blocked.bytes);
+        self.query_bytes + self.queue.as_ref().map_or(0, |queue| queue.bytes) + self.waiting_bytes() + held
     }
 
     /// Bytes that it has to read yet.
@@ -217,8 +251,11 @@ impl Client {
         self.is_monitor || self.subscriptions() > 0
     }
 
-    /// Writes a reply where `CLIENT REPLY` allows it.
+    /// Writes a reply where `CLIENT REPLY` allows it. The one of a command that waits comes later, and is what it speaks of.
     pub fn reply(&mut self, reply: &Reply) {
+        if self.blocked.is_some() {
+            return;
+        }
         match self.reply_mode {
             ReplyMode::On => self.write(reply),
             ReplyMode::Off => {}
@@ -227,10 +264,19 @@ impl Client {
         }
     }
 
-    /// Writes what was not asked for, and wakes its connection.
+    /// Writes what was not asked for, and wakes its connection. What it tells of has to be durable first, as for replies.
+    /// One that is to end hears no more.
     pub fn push(&mut self, message: &Reply) {
-        self.write(message);
-        self.wake.notify_one();
+        self.needs_durable = self.needs_durable.max(self.common.committed.get());
+        self.push_at_once(message);
+    }
+
+    /// [`Client::push`] of what tells of no write.
+    pub fn push_at_once(&mut self, message: &Reply) {
+        if self.close.is_none() {
+            self.write(message);
+            self.wake.notify_one();
+        }
     }
 
     fn write(&mut self, reply: &Reply) {
@@ -242,7 +288,7 @@ impl Client {
 
     /// Lets it go if it has more to read than `client-output-buffer-limit` allows.
     pub fn hold_to_limits(&mut self) {
-        let limits = self.output.get();
+        let limits = self.common.output.get();
         let limit = if self.is_listener() { limits.pubsub } else { limits.normal };
         let waiting = self.waiting_bytes();
         let is_over = limit.hard != 0 && waiting > limit.hard;
@@ -268,13 +314,22 @@ impl Client {
         self.end(Close::Now);
     }
 
-    /// Ends its connection.
+    /// Ends its connection. All ways to an end lead here, so that one that is to end waits for nothing: no element goes to
+    /// whoever does not read it.
     pub fn end(&mut self, close: Close) {
         self.closing.get_or_insert_with(Instant::now);
         if self.close != Some(Close::Now) {
             self.close = Some(close);
         }
+        self.stop_waiting();
         self.wake.notify_one();
+    }
+
+    /// It waits for keys no more; gives what waited.
+    pub fn stop_waiting(&mut self) -> Option<Blocked> {
+        let blocked = self.blocked.take()?;
+        self.common.waiting.remove(self.id, &blocked);
+        Some(blocked)
     }
 }
 
@@ -286,8 +341,8 @@ mod tests {
     #[test]
     fn a_client_goes_one_byte_over_its_limit() {
         let hard = OutputLimit { hard: 20, ..OutputLimit::default() };
-        let limits = Rc::new(Cell::new(OutputLimits { normal: hard, pubsub: OutputLimit::default() }));
-        let mut client = Client::new(1, String::new(), String::new(), limits);
+        let limits = OutputLimits { normal: hard, pubsub: OutputLimit::default() };
+        let mut client = Client::new(1, String::new(), String::new(), Common::new(limits));
         for _ in 0..4 {
             client.reply(&Reply::Ok);
         }

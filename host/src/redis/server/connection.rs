@@ -1,9 +1,9 @@
 //! One client's connection: bytes in, requests to the server, bytes out.
 //!
 //! 1. Requests are answered in order. While one waits for keys, those behind it stay in the buffer.
-//! 2. Nothing is read while more than [`OUT_PAUSE`] bytes wait to leave, nor more than [`HELD_INPUT_MAX`] while a command
-//!    waits; a client over the limits is let go.
-//! 3. With `appendfsync always` replies leave when what they tell of is durable.
+//! 2. Nothing is read while more than [`OUT_PAUSE`] bytes wait to leave. While a command waits reading goes on, so that the
+//!    end of the stream is seen; a client over the limits is let go.
+//! 3. With `appendfsync always` replies and messages leave when what they tell of is durable.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,8 +27,6 @@ const REQUESTS_AT_ONCE: usize = 256;
 const FEW_ARGS: usize = 8;
 /// Replies that wait to leave before requests wait too.
 const OUT_PAUSE: usize = 1 << 20;
-/// Bytes that are read while a command waits for keys, or for the end of a pause.
-const HELD_INPUT_MAX: usize = 1 << 20;
 /// How long the other side may take to hear that the connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -58,6 +56,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         client: &client,
         parser: Parser::default(),
         input: Vec::new(),
+        taken: 0,
         was_woken: false,
     };
     let mut durable = shared.sync.watch();
@@ -75,17 +74,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             tokio::task::yield_now().await;
             continue;
         }
-        let (until, is_held) = {
-            let client = client.borrow();
-            let until = client.blocked.as_ref().and_then(|blocked| blocked.until);
-            (until, client.blocked.is_some() || client.is_postponed)
-        };
-        let may_read = !is_held || link.input.len() < HELD_INPUT_MAX;
-        if may_read {
-            link.input.reserve(READ_BYTES);
-        }
+        let until = client.borrow().blocked.as_ref().and_then(|blocked| blocked.until);
+        link.input.reserve(READ_BYTES);
         tokio::select! {
-            read = reader.read_buf(&mut link.input), if may_read => match read {
+            read = reader.read_buf(&mut link.input) => match read {
                 Ok(0) | Err(_) => break,
                 Ok(bytes) => {
                     shared.server.borrow_mut().state.counters.bytes_in += bytes as u64;
@@ -117,6 +109,8 @@ struct Link<'s> {
     client: &'s ClientRef,
     parser: Parser,
     input: Vec<u8>,
+    /// So many of its bytes were taken: they go when they are half of it, so that none is moved again and again.
+    taken: usize,
     /// It was woken while it wrote: there may be more to do.
     was_woken: bool,
 }
@@ -127,9 +121,9 @@ impl Link<'_> {
         let state = &mut self.shared.server.borrow_mut().state;
         {
             let mut client = self.client.borrow_mut();
-            client.query_bytes = self.input.len();
+            client.query_bytes = self.input.len() - self.taken;
             let queued = client.queue.as_ref().map_or(0, |queue| queue.bytes);
-            if self.input.len() + queued > state.config.query_bytes_max {
+            if client.query_bytes + queued > state.config.query_bytes_max {
                 tracing::warn!(client = client.id, "a command is too large; its client is let go");
                 return false;
             }
@@ -141,7 +135,6 @@ impl Link<'_> {
 
     /// Runs what has arrived whole; true if there may be more.
     fn take_requests(&mut self) -> bool {
-        let mut taken = 0;
         let mut is_more = false;
         let mut server = self.shared.server.borrow_mut();
         server.clock = Clock::now();
@@ -161,7 +154,7 @@ impl Link<'_> {
             } else {
                 Limits { bulk_bytes_max: server.state.config.bulk_bytes_max, ..Limits::USUAL }
             };
-            let bytes = &self.input[taken..];
+            let bytes = self.input.get(self.taken..).unwrap_or_default();
             match self.parser.parse(bytes, &limits) {
                 Ok(None) => break,
                 Ok(Some(request)) => {
@@ -184,7 +177,7 @@ impl Link<'_> {
                         break;
                     }
                     server.request(self.client, args);
-                    taken += request.len;
+                    self.taken += request.len;
                     self.parser.clear();
                 }
                 Err(error) => {
@@ -193,8 +186,9 @@ impl Link<'_> {
                 }
             }
         }
-        if taken > 0 {
-            self.input.drain(..taken);
+        if self.taken > self.input.len() / 2 {
+            self.input.drain(..self.taken);
+            self.taken = 0;
             if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
                 self.input = Vec::new();
             }

@@ -19,7 +19,7 @@ use crate::redis::config::SyncPolicy;
 use crate::redis::fail::{Answer, Fail};
 use crate::redis::resp::reply::{Protocol, Reply, push_integer};
 use crate::redis::store::backend::CommitError;
-use crate::redis::store::effects::{Class, Event};
+use crate::redis::store::effects::{Class, Event, Listeners, Notice};
 use crate::redis::store::keyspace::Keyspace;
 
 /// Keys that expire before a command, at most. The rest is done between commands.
@@ -178,7 +178,7 @@ impl Server {
         if !is_exec {
             self.state.feed_monitors(client, command, args);
         }
-        let result = self.transaction(client, command, args);
+        let result = self.transaction(client, command, args, None);
         if is_exec {
             self.state.feed_monitors(client, command, args);
         }
@@ -192,6 +192,7 @@ impl Server {
         client: &ClientRef,
         command: &'static Command,
         args: &[&[u8]],
+        ready: Option<&[u8]>,
     ) -> Answer<Reply> {
         // A store that takes no writes is read all the same: what expired is hidden as it is.
         let _ = self.expire_due(EXPIRE_BEFORE);
@@ -199,10 +200,10 @@ impl Server {
             let _ = self.expire_watched(client.borrow().db, args);
         }
         if command.name != "exec" {
-            return self.tries(client, command, args);
+            return self.tries(client, command, args, ready);
         }
         let (db, user) = (client.borrow().db, client.borrow().user.clone());
-        let result = self.tries(client, command, args);
+        let result = self.tries(client, command, args, None);
         let mut client = client.borrow_mut();
         client.queue = None;
         client.watched.clear();
@@ -213,7 +214,13 @@ impl Server {
         result
     }
 
-    fn tries(&mut self, client: &ClientRef, command: &'static Command, args: &[&[u8]]) -> Answer<Reply> {
+    fn tries(
+        &mut self,
+        client: &ClientRef,
+        command: &'static Command,
+        args: &[&[u8]],
+        ready: Option<&[u8]>,
+    ) -> Answer<Reply> {
         let db = client.borrow().db;
         for _ in 0..TRIES {
             self.begin();
@@ -228,8 +235,19 @@ impl Server {
                 state: &mut self.state,
                 client,
                 in_exec: false,
+                ready,
             };
-            let reply = (command.handler)(&mut call)?;
+            let reply = match (command.handler)(&mut call) {
+                Ok(reply) => reply,
+                Err(fail) => {
+                    // It tells of what is stored, too.
+                    if matches!(fail, Fail::Said(_)) {
+                        let seq = self.keys.txn().backend().seq();
+                        self.wait_until_durable(client, seq);
+                    }
+                    return Err(fail);
+                }
+            };
             match self.keys.commit() {
                 Ok(seq) => {
                     self.committed(client, seq);
@@ -247,36 +265,52 @@ impl Server {
         let listened = self.state.config.notify;
         let effects = self.keys.effects();
         effects.listened = listened;
-        effects.is_watched = !self.state.waiting.is_empty();
+        effects.is_watched = !self.state.common.waiting.is_empty();
         self.state.rewatched.clear();
     }
 
     /// After a commit: when its reply may leave, and what listeners are told.
     fn committed(&mut self, client: &ClientRef, seq: u64) {
-        if self.state.config.sync == SyncPolicy::Always {
-            client.borrow_mut().needs_durable = seq;
-        }
+        self.wait_until_durable(client, seq);
         self.state.rewatch(self.keys.txn().changes(), seq);
-        self.tell();
+        self.tell(seq);
     }
 
-    fn tell(&mut self) {
+    /// With `appendfsync always` what a client is told from now on leaves when everything up to `seq` is durable.
+    fn wait_until_durable(&self, client: &ClientRef, seq: u64) {
+        if self.state.config.sync == SyncPolicy::Always {
+            let mut client = client.borrow_mut();
+            client.needs_durable = client.needs_durable.max(seq);
+        }
+    }
+
+    /// What a commit tells those who listen, and those who wait for keys.
+    fn tell(&mut self, seq: u64) {
+        if self.state.config.sync == SyncPolicy::Always {
+            let committed = &self.state.common.committed;
+            committed.set(committed.get().max(seq));
+        }
         let effects = self.keys.effects();
         self.state.counters.expired += std::mem::take(&mut effects.expired);
-        if effects.events.is_empty() && effects.touched.is_empty() && effects.swapped.is_empty() {
+        if effects.notices.is_empty() && effects.touched.is_empty() && effects.swapped.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut effects.events);
+        let notices = std::mem::take(&mut effects.notices);
         let touched = std::mem::take(&mut effects.touched);
         let swapped = std::mem::take(&mut effects.swapped);
-        for event in &events {
-            self.state.notify(event);
+        for notice in &notices {
+            match notice {
+                Notice::Event(event) => self.state.notify(event),
+                Notice::Message { to, channel, message } => {
+                    self.state.pubsub.publish(&self.state.clients, *to, channel, message);
+                }
+            }
         }
-        self.state.waiting.ready.extend(touched);
+        let waiting = &self.state.common.waiting;
+        waiting.note_ready(touched);
         for (a, b) in swapped {
             for db in [a, b] {
-                let keys = self.state.waiting.keys_of(db);
-                self.state.waiting.ready.extend(keys.into_iter().map(|key| (db, key)));
+                waiting.note_ready(waiting.keys_of(db).into_iter().map(|key| (db, key)));
             }
         }
     }
@@ -310,8 +344,8 @@ impl Server {
     /// Commits what went; false if it has to be tried again.
     fn took_out(&mut self) -> Answer<bool> {
         match self.keys.commit() {
-            Ok(_) => {
-                self.tell();
+            Ok(seq) => {
+                self.tell(seq);
                 Ok(true)
             }
             Err(CommitError::Conflict) => Ok(false),
@@ -321,23 +355,24 @@ impl Server {
 
     /// Answers those who wait for the number of keys, if it is known by now.
     pub fn serve_counted(&mut self) {
-        if self.state.waiting.for_count.is_empty() || matches!(self.keys.counts().are_known(), Ok(false)) {
+        if !self.state.common.waiting.is_for_count() || matches!(self.keys.counts().are_known(), Ok(false)) {
             return;
         }
-        for id in std::mem::take(&mut self.state.waiting.for_count) {
+        for id in self.state.common.waiting.take_for_count() {
             let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
             let blocked = client.borrow_mut().blocked.take();
             if let Some(blocked) = blocked {
-                self.retry(&client, blocked, None);
+                self.retry(&client, blocked, None, None);
             }
         }
     }
 
-    /// Runs commands again that wait for keys which were written: those that wait for the type that the key has now,
-    /// first come first served. Who finds nothing again keeps its place in all queues.
+    /// Runs commands again that wait for keys which were written, key by key in the order of the writes, each for that key
+    /// alone: those that wait for the type that it has now, first come first served. Who finds nothing again keeps its
+    /// place in all queues; one that is to end is not among them.
     pub fn serve_waiting(&mut self) {
-        while let Some((db, key)) = self.state.waiting.ready.pop_front() {
-            for id in self.state.waiting.of(db, &key) {
+        while let Some((db, key)) = self.state.common.waiting.next_ready() {
+            for id in self.state.common.waiting.of(db, &key) {
                 self.begin();
                 // A key that cannot be read now is met by the command itself, which says so.
                 let kind = match self.keys.find(db, &key) {
@@ -346,20 +381,23 @@ impl Server {
                     Err(_) => None,
                 };
                 let Some(client) = self.state.clients.get(&id).map(Rc::clone) else { continue };
+                if client.borrow().close.is_some() {
+                    continue;
+                }
                 let Some(blocked) = client.borrow_mut().blocked.take() else { continue };
-                self.retry(&client, blocked, kind);
+                self.retry(&client, blocked, kind, Some(&key));
             }
         }
     }
 
-    fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>) {
+    fn retry(&mut self, client: &ClientRef, blocked: Blocked, kind: Option<Kind>, ready: Option<&[u8]>) {
         let args: Vec<&[u8]> = blocked.args.iter().map(Vec::as_slice).collect();
         let answer = match self.state.table.resolve(&args) {
             Ok(entry) if kind.is_some_and(|kind| waits_for(entry.command) != kind) => {
                 client.borrow_mut().blocked = Some(blocked);
                 return;
             }
-            Ok(entry) => self.transaction(client, entry.command, &args),
+            Ok(entry) => self.transaction(client, entry.command, &args, ready),
             Err(fail) => Err(fail),
         };
         let id = client.borrow().id;
@@ -368,7 +406,7 @@ impl Server {
             client.borrow_mut().blocked = Some(blocked);
             return;
         }
-        self.state.waiting.remove(id, &blocked);
+        self.state.common.waiting.remove(id, &blocked);
         let reply = answer.unwrap_or_else(|fail| self.failed(client, &fail));
         let mut client = client.borrow_mut();
         client.reply(&reply);
@@ -377,11 +415,7 @@ impl Server {
 
     /// A client is gone.
     pub fn forget(&mut self, client: &ClientRef) {
-        let blocked = client.borrow_mut().blocked.take();
-        if let Some(blocked) = blocked {
-            let id = client.borrow().id;
-            self.state.waiting.remove(id, &blocked);
-        }
+        client.borrow_mut().stop_waiting();
         self.state.forget(&client.borrow());
     }
 }
@@ -419,11 +453,11 @@ impl State {
         push_integer(&mut number, i64::from(event.db));
         if listened.meets(Class::KEYSPACE) {
             let channel = [b"__keyspace@", &number[..], b"__:", &event.key].concat();
-            self.pubsub.publish(&self.clients, &channel, event.name.as_bytes());
+            self.pubsub.publish(&self.clients, Listeners::Channels, &channel, event.name.as_bytes());
         }
         if listened.meets(Class::KEYEVENT) {
             let channel = [b"__keyevent@", &number[..], b"__:", event.name.as_bytes()].concat();
-            self.pubsub.publish(&self.clients, &channel, &event.key);
+            self.pubsub.publish(&self.clients, Listeners::Channels, &channel, &event.key);
         }
     }
 
@@ -476,6 +510,13 @@ impl State {
 }
 
 impl Call<'_> {
+    /// Which of the keys that a command takes from it is to try: all, or the one that it was woken for.
+    pub fn candidates<'k>(&self, keys: &'k [&'k [u8]]) -> &'k [&'k [u8]] {
+        let Some(ready) = self.ready else { return keys };
+        let at = keys.iter().position(|key| *key == ready);
+        at.and_then(|at| keys.get(at..=at)).unwrap_or_default()
+    }
+
     /// Lets the client wait until one of `keys` is written; the command runs again then. After `seconds` (0: never) it is
     /// answered `otherwise`; at once within a transaction.
     pub fn wait_for(&mut self, keys: &[&[u8]], seconds: f64, otherwise: Reply) -> Reply {
@@ -488,15 +529,8 @@ impl Call<'_> {
             .then(|| std::time::Duration::try_from_secs_f64(seconds).ok())
             .flatten()
             .and_then(|wait| since.checked_add(wait));
-        let blocked = Blocked {
-            args: self.args.iter().map(|arg| arg.to_vec()).collect(),
-            db: self.db,
-            keys: keys.iter().map(|key| key.to_vec()).collect(),
-            until,
-            otherwise,
-            since,
-        };
-        self.state.waiting.add(client.id, &blocked);
+        let blocked = Blocked::new(self.args, self.db, keys, (since, until), otherwise);
+        self.state.common.waiting.add(client.id, &blocked);
         client.blocked = Some(blocked);
         Reply::None
     }
@@ -513,7 +547,7 @@ impl Call<'_> {
         let reply = self.wait_for(&[], 0.0, Reply::Error(LOADING.into()));
         let client = self.client.borrow();
         if client.blocked.is_some() {
-            self.state.waiting.for_count.push(client.id);
+            self.state.common.waiting.add_for_count(client.id);
         }
         Ok(reply)
     }
@@ -543,6 +577,7 @@ impl Call<'_> {
                     state: &mut *self.state,
                     client: self.client,
                     in_exec: true,
+                    ready: None,
                 });
                 self.state.note_run(self.client, entry, &args, started.elapsed(), result.is_err());
                 result

@@ -232,9 +232,16 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener, tls: Option<Tls>) {
                 let _ = tls.is_none().then(|| stream.try_write(b"-ERR max number of clients reached\r\n"));
                 continue;
             }
+            let is_known = tls.is_some() && state.config.tls.clients == TlsClients::Yes;
+            if let Some(refusal) = state.refusal(peer.ip(), is_known) {
+                state.counters.refused += 1;
+                // As above.
+                let _ = tls.is_none().then(|| stream.try_write(refusal));
+                continue;
+            }
             state.counters.connections += 1;
             let id = state.next_client();
-            let mut client = Client::new(id, peer.to_string(), local, state.output.clone());
+            let mut client = Client::new(id, peer.to_string(), local, state.common.clone());
             client.user = state.acl.at_start();
             client.fd = number_of(&stream);
             client.is_tls = tls.is_some();

@@ -11,6 +11,7 @@ mod connection;
 pub mod cursors;
 pub mod diagnosis;
 pub mod exec;
+pub mod held;
 pub mod listen;
 pub mod monitor;
 pub mod pubsub;
@@ -20,3 +21,6 @@ pub mod syncer;
 mod tls;
 pub mod waiting;
 pub mod watching;
+
+#[cfg(test)]
+mod tests;

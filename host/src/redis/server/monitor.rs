@@ -52,14 +52,14 @@ fn push_escaped(line: &mut String, byte: u8) {
 }
 
 impl State {
-    /// Shows a command to those who watch all of them.
+    /// Shows a command to those who watch all of them: at once, since it has not written anything yet.
     pub fn feed_monitors(&self, client: &ClientRef, command: &Command, args: &[&[u8]]) {
         if self.monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
             return;
         }
         let line = Reply::Status(line(&client.borrow(), args).into());
         for other in self.clients.values().filter(|c| c.borrow().is_monitor) {
-            other.borrow_mut().push(&line);
+            other.borrow_mut().push_at_once(&line);
         }
     }
 }

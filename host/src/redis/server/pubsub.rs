@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::client::{Client, ClientRef};
 use crate::redis::glob;
 use crate::redis::resp::reply::Reply;
+use crate::redis::store::effects::Listeners;
 
 /// Listeners by channel and by pattern.
 #[derive(Debug, Default)]
@@ -19,38 +20,53 @@ pub struct PubSub {
 
 impl PubSub {
     /// Sends a message to those who listen to `channel`; gives their number.
-    pub fn publish(&self, clients: &BTreeMap<u64, ClientRef>, channel: &[u8], message: &[u8]) -> usize {
+    pub fn publish(
+        &self,
+        clients: &BTreeMap<u64, ClientRef>,
+        to: Listeners,
+        channel: &[u8],
+        message: &[u8],
+    ) -> usize {
         let mut told = 0;
-        let mut send = |ids: &BTreeSet<u64>, reply: &Reply| {
+        self.each(to, channel, |pattern, ids| {
+            let (channel, message) = (Reply::bulk(channel), Reply::bulk(message));
+            let parts = match (to, pattern) {
+                (_, Some(pattern)) => vec![Reply::Text("pmessage"), Reply::bulk(pattern), channel, message],
+                (Listeners::Channels, None) => vec![Reply::Text("message"), channel, message],
+                (Listeners::Shards, None) => vec![Reply::Text("smessage"), channel, message],
+            };
+            let reply = Reply::Push(parts);
             for client in ids.iter().filter_map(|id| clients.get(id)) {
-                client.borrow_mut().push(reply);
+                client.borrow_mut().push(&reply);
                 told += 1;
             }
-        };
-        if let Some(ids) = self.channels.get(channel) {
-            let parts = vec![Reply::Text("message"), Reply::bulk(channel), Reply::bulk(message)];
-            send(ids, &Reply::Push(parts));
-        }
-        for (pattern, ids) in &self.patterns {
-            if glob::matches(pattern, channel, false) {
-                let parts = vec![
-                    Reply::Text("pmessage"),
-                    Reply::bulk(pattern),
-                    Reply::bulk(channel),
-                    Reply::bulk(message),
-                ];
-                send(ids, &Reply::Push(parts));
-            }
-        }
+        });
         told
     }
 
-    /// Sends a message to those who listen to a shard channel; gives their number.
-    pub fn publish_shard(&self, clients: &BTreeMap<u64, ClientRef>, channel: &[u8], message: &[u8]) -> usize {
-        let Some(ids) = self.shard_channels.get(channel) else { return 0 };
-        let parts = vec![Reply::Text("smessage"), Reply::bulk(channel), Reply::bulk(message)];
-        let reply = Reply::Push(parts);
-        ids.iter().filter_map(|id| clients.get(id)).map(|client| client.borrow_mut().push(&reply)).count()
+    /// How many a message would be sent to.
+    pub fn count(&self, to: Listeners, channel: &[u8]) -> usize {
+        let mut count = 0;
+        self.each(to, channel, |_, ids| count += ids.len());
+        count
+    }
+
+    /// Shows who listens to `channel`: first by its name, then by patterns.
+    fn each(&self, to: Listeners, channel: &[u8], mut look: impl FnMut(Option<&[u8]>, &BTreeSet<u64>)) {
+        let by_name = match to {
+            Listeners::Channels => &self.channels,
+            Listeners::Shards => &self.shard_channels,
+        };
+        if let Some(ids) = by_name.get(channel) {
+            look(None, ids);
+        }
+        if to == Listeners::Channels {
+            for (pattern, ids) in &self.patterns {
+                if glob::matches(pattern, channel, false) {
+                    look(Some(pattern), ids);
+                }
+            }
+        }
     }
 
     /// A client listens to nothing any more.
@@ -61,7 +77,7 @@ impl PubSub {
             (&mut self.shard_channels, &client.shard_channels),
         ];
         for (listeners, names) in sides {
-            for name in names {
+            for name in names.iter() {
                 remove(listeners, name, client.id);
             }
         }

@@ -1,7 +1,7 @@
 //! What all clients share beside the keys.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,22 +9,25 @@ use std::time::{Duration, Instant};
 use super::cursors::Cursors;
 use parking_lot::Mutex;
 
-use super::client::{Client, ClientRef, Close};
+use super::client::{Client, ClientRef, Close, Common};
 use super::diagnosis::{Histogram, Latency, Slow, SlowLog, cut};
 use super::exec::now_ms;
 use super::monitor;
 use super::pubsub::PubSub;
 use super::syncer::SyncHandle;
-use super::waiting::Waiting;
 use super::watching::Rewatched;
 use crate::db::{RedisMetrics, RedisSnapshot};
 use crate::redis::acl::{Acl, User};
 use crate::redis::commands::{Entry, Flags, Table};
-use crate::redis::config::{Config, OutputLimits};
+use crate::redis::config::Config;
 use crate::redis::resp::reply::Reply;
 
 /// Longest time that a client which is to end may take to read its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
+/// What other machines are told while nobody needs a password.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode: the default user needs no password, so only this \
+    machine may connect. Give it one (CONFIG SET requirepass, from this machine), or start the server with protected-mode \
+    no.\r\n";
 
 /// What all clients share.
 pub struct State {
@@ -38,10 +41,10 @@ pub struct State {
     pub clients: BTreeMap<u64, ClientRef>,
     /// Who listens to which channel.
     pub pubsub: PubSub,
-    /// Who waits for which key.
-    pub waiting: Waiting,
     /// What the transaction under way does to watched keys, beside what it writes.
     pub rewatched: Rewatched,
+    /// What they themselves know of each other.
+    pub common: Rc<Common>,
     /// Positions of SCAN and its like.
     pub cursors: Cursors,
     /// Counters of `INFO`.
@@ -64,8 +67,6 @@ pub struct State {
     pub shutdown: bool,
     /// Whoever syncs.
     pub sync: Option<SyncHandle>,
-    /// Limits of replies that wait, for all clients.
-    pub output: Rc<Cell<OutputLimits>>,
     /// Bytes of all clients' buffers.
     pub clients_bytes: usize,
     /// What the statistics show.
@@ -189,12 +190,11 @@ impl State {
         Ok(Self {
             table,
             acl: Acl::new(&config)?,
-            output: Rc::new(Cell::new(config.output)),
+            common: Common::new(config.output),
             tcp_port: config.port,
             config,
             clients: BTreeMap::new(),
             pubsub: PubSub::default(),
-            waiting: Waiting::default(),
             rewatched: Rewatched::new(),
             cursors: Cursors::default(),
             counters,
@@ -275,27 +275,31 @@ impl State {
     /// Answers a client that waits for keys with `instead`, or with what it gets when it waited long enough.
     pub fn stop_waiting(&mut self, client: &ClientRef, instead: Option<Reply>) -> bool {
         let mut client = client.borrow_mut();
-        let Some(blocked) = client.blocked.take() else { return false };
-        self.waiting.remove(client.id, &blocked);
+        let Some(blocked) = client.stop_waiting() else { return false };
         client.reply(&instead.unwrap_or(blocked.otherwise));
         client.wake.notify_one();
         true
     }
 
-    /// A user is another one now: so are the clients that are logged in as him. `None`: they are let go.
-    pub fn replace_user(&mut self, name: &str, user: Option<&Rc<User>>) {
-        for client in self.clients.values() {
-            let mut client = client.borrow_mut();
+    /// A user is another one now: so are the clients that are logged in as him. Those who listen to what he may not hear any
+    /// more are let go; without a user (`None`) all are. `me` reads its replies first.
+    pub fn replace_user(&mut self, me: &ClientRef, name: &str, user: Option<&Rc<User>>) {
+        for other in self.clients.values() {
+            let mut client = other.borrow_mut();
             if client.user.as_ref().is_some_and(|old| old.name == name) {
-                match user {
-                    Some(user) => client.user = Some(user.clone()),
-                    None => {
-                        client.user = None;
-                        client.end(Close::AfterReplies);
-                    }
+                client.user = user.cloned();
+                if !user.is_some_and(|user| user.may_keep(&client)) {
+                    client.end(if Rc::ptr_eq(me, other) { Close::AfterReplies } else { Close::Now });
                 }
             }
         }
+    }
+
+    /// Why a client from this address is not let in, as Redis' protected mode has it: while the default user needs no
+    /// password only this machine comes in. One that `is_known` has shown a certificate.
+    pub fn refusal(&self, peer: IpAddr, is_known: bool) -> Option<&'static [u8]> {
+        let is_open = self.config.is_protected && self.acl.at_start().is_some();
+        (is_open && !is_known && !peer.to_canonical().is_loopback()).then_some(PROTECTED)
     }
 
     /// Notes how much a client's buffers hold.
@@ -391,7 +395,7 @@ mod tests {
     fn the_largest_client_goes_one_byte_over_the_limit() {
         let mut state = State::new(Config { clients_bytes_max: 100, ..Config::default() }).expect("a state");
         for (id, bytes) in [(1, 40), (2, 60)] {
-            let mut client = Client::new(id, String::new(), String::new(), state.output.clone());
+            let mut client = Client::new(id, String::new(), String::new(), state.common.clone());
             client.query_bytes = bytes;
             state.clients.insert(id, Rc::new(RefCell::new(client)));
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::state::State;
 use crate::redis::commands::Call;
 use crate::redis::fail::Answer;
-use crate::redis::server::client::Watched;
+use crate::redis::server::held::Watched;
 use crate::redis::store::backend::Table;
 use crate::redis::store::changes::Changes;
 
@@ -86,8 +86,7 @@ impl State {
         for ((client, db, key), table) in std::mem::take(&mut self.rewatched) {
             let Some(client) = self.clients.get(&client) else { continue };
             let mut client = client.borrow_mut();
-            let mut all = client.watched.iter_mut();
-            let Some(watched) = all.find(|w| w.db == db && w.condition.key == key) else { continue };
+            let Some(watched) = client.watched.get_mut(db, &key) else { continue };
             match table.filter(|table| !changes.has_written(*table, &key)) {
                 Some(table) => (watched.condition.table, watched.condition.since) = (table, seq),
                 None => watched.is_dirty = true,

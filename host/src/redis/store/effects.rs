@@ -55,6 +55,31 @@ pub struct Event {
     pub key: Vec<u8>,
 }
 
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listeners {
+    /// Those of a channel, and those of patterns that it meets.
+    Channels,
+    /// Those of a shard channel.
+    Shards,
+}
+
+/// What listeners are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Something happened to a key.
+    Event(Event),
+    /// PUBLISH or SPUBLISH in a transaction.
+    Message {
+        /// To whom.
+        to: Listeners,
+        /// The channel.
+        channel: Vec<u8>,
+        /// The message.
+        message: Vec<u8>,
+    },
+}
+
 /// By how much the numbers of keys change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CountChanges {
@@ -89,8 +114,8 @@ impl std::ops::IndexMut<usize> for CountChanges {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Events of the classes that somebody listens to, in order.
-    pub events: Vec<Event>,
+    /// Events of the classes that somebody listens to, and messages, in order.
+    pub notices: Vec<Notice>,
     /// Keys that were written, if somebody waits for keys.
     pub touched: Vec<(u8, Vec<u8>)>,
     /// Databases that changed places.
@@ -108,7 +133,7 @@ pub struct Effects {
 impl Effects {
     /// Forgets everything but who listens.
     pub fn clear(&mut self) {
-        self.events.clear();
+        self.notices.clear();
         self.touched.clear();
         self.swapped.clear();
         self.counts = CountChanges::default();
@@ -125,7 +150,12 @@ impl Effects {
     /// Something happened to a key.
     pub fn event(&mut self, class: Class, name: &'static str, db: u8, key: &[u8]) {
         if self.listened.meets(class) {
-            self.events.push(Event { class, name, db, key: key.to_vec() });
+            self.notices.push(Notice::Event(Event { class, name, db, key: key.to_vec() }));
         }
+    }
+
+    /// Something was published.
+    pub fn message(&mut self, to: Listeners, channel: &[u8], message: &[u8]) {
+        self.notices.push(Notice::Message { to, channel: channel.to_vec(), message: message.to_vec() });
     }
 }

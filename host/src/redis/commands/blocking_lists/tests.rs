@@ -20,7 +20,7 @@ fn first_come_first_served() {
     bench.run("rpush l c d");
     assert_eq!(replies(&clients[2]), "[l c]");
     assert_eq!(bench.run("lrange l 0 -1"), "[d]");
-    assert!(bench.server.state.waiting.is_empty());
+    assert!(bench.server.state.common.waiting.is_empty());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn who_goes_or_gives_up_is_not_served() {
     assert_eq!(replies(&tired), "nil");
     bench.run("rpush l a");
     assert_eq!(replies(&last), "[l a]");
-    assert!(bench.server.state.waiting.is_empty());
+    assert!(bench.server.state.common.waiting.is_empty());
 }
 
 #[test]

@@ -271,5 +271,5 @@ fn dbsize_waits_for_the_count_and_nobody_else() {
     bench.server.serve_counted();
     assert_eq!(replies(&bench.client), ":1");
     assert_eq!(bench.run("DBSIZE"), ":1");
-    assert!(bench.server.state.waiting.for_count.is_empty());
+    assert!(!bench.server.state.common.waiting.is_for_count());
 }
