@@ -90,11 +90,13 @@ pub fn take(fs: &MemFs, dir: &str) -> Vec<File> {
     files.map(|path| File { bytes: fs.contents(&path).expect("a listed file"), path }).collect()
 }
 
-/// A file system with these files, all durable; `dir` is there too.
+/// A file system with these files, all durable, but for one that is named as `dir`, which is there too.
 pub fn mount(files: &[File], dir: &str) -> MemFs {
     let fs = MemFs::new();
     fs.create_dir_all(dir).expect("a new directory");
-    for file in files {
+    let is_in_the_way =
+        |path: &str| dir.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    for file in files.iter().filter(|file| !is_in_the_way(&file.path)) {
         if let Some((dir, _)) = file.path.rsplit_once('/') {
             fs.create_dir_all(dir).expect("no file is in the way");
         }
