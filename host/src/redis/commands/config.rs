@@ -124,18 +124,11 @@ fn rewrite(call: &mut Call<'_>) -> Answer<Reply> {
         return Err(Fail::of("ERR The server is running without a config file"));
     };
     let fail = |error: std::io::Error| Fail::text(format!("ERR Rewriting config file: {error}"));
-    let text = std::fs::read_to_string(file).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(String::new()),
+    let text = std::fs::read(file).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(Vec::new()),
         _ => Err(fail(error)),
     })?;
-    let users: Vec<String> = call.state.acl.all().map(|user| user.line()).collect();
-    let new = conf_file::rewritten(&text, config, &users);
-    // ORDER: the new text is durable before it takes the old one's name.
-    let mut beside = file.clone().into_os_string();
-    beside.push(".new");
-    let written = std::fs::write(&beside, new)
-        .and_then(|()| std::fs::File::open(&beside)?.sync_all())
-        .and_then(|()| std::fs::rename(&beside, file));
-    written.map_err(fail)?;
+    let users: Vec<_> = call.state.acl.all().map(|user| user.words()).collect();
+    conf_file::replace(file, &conf_file::rewritten(&text, config, &users)).map_err(fail)?;
     Ok(Reply::Ok)
 }

@@ -103,10 +103,10 @@ fn after(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 fn scan(call: &mut Call<'_>) -> Answer<Reply> {
-    parse(call.args[1])?;
+    let number = parse(call.args[1])?;
     let wanted = Wanted::parse(&call.args[2..], true)?;
     let scope = Scope::Keys { space: call.keys.space(call.db) };
-    let from = call.state.cursors.resume(scope, call.args[1])?.map(after).unwrap_or_default();
+    let from = call.state.cursors.resume(&scope, number)?.map(after).unwrap_or_default();
     // What cannot match is not looked at.
     let prefix = wanted.pattern.map_or(&b""[..], literal);
     let mut cursor = call.keys.keys(call.db, prefix.max(&from))?;
@@ -114,10 +114,11 @@ fn scan(call: &mut Call<'_>) -> Answer<Reply> {
     let mut last = Vec::new();
     let next = loop {
         if !cursor.advance()? || !cursor.key().starts_with(prefix) {
+            call.state.cursors.end(number);
             break 0;
         }
         if looked_at == wanted.count || bytes > REPLY_BYTES_MAX {
-            break call.state.cursors.hold(scope, last);
+            break call.state.cursors.hold(scope, number, last);
         }
         looked_at += 1;
         let key = cursor.key();
