@@ -132,3 +132,35 @@ fn rewrite(call: &mut Call<'_>) -> Answer<Reply> {
     conf_file::replace(file, &conf_file::rewritten(&text, config, &users)).map_err(fail)?;
     Ok(Reply::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::config::Config;
+    use crate::redis::testing::Bench;
+
+    /// The file that a rewrite leaves is one that a server starts with, with the same users.
+    #[test]
+    fn a_rewritten_file_makes_the_same_users() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("redis.conf");
+        std::fs::write(&file, "# mine\ntimeout 5\n").expect("a file");
+        let mut bench = Bench::new();
+        crate::redis::conf_file::load(&file, &mut bench.server.state.config).expect("settings");
+        for line in [
+            r#"ACL SETUSER q on nopass ~a"\x22"b +get"#,
+            r#"ACL SETUSER "a'b" on >p "~\xff*" "&it's" +GET"#,
+            "ACL SETUSER default resetkeys ~d:*",
+            r#"CONFIG SET requirepass "two words\x0a#""#,
+            "CONFIG REWRITE",
+        ] {
+            assert_eq!(bench.run(line), "+OK", "{line}");
+        }
+        let mut again = Config::default();
+        crate::redis::conf_file::load(&file, &mut again).expect("a file that reads");
+        assert_eq!(again.password.as_deref(), Some("two words\n#"));
+        let acl = crate::redis::acl::Acl::new(&again).expect("users");
+        assert!(acl.all().eq(bench.server.state.acl.all()));
+        assert_eq!(acl.get("q").map(|user| user.keys.clone()), Some(vec![b"a\"b".to_vec()]));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+    }
+}

@@ -36,7 +36,7 @@ mod writer;
 pub use value::{Element, check, each};
 pub use writer::Writer;
 
-use crc::crc64;
+pub(crate) use crc::crc64;
 
 /// Versions up to here are read: the one of Redis 7.2.
 const VERSION_MAX: u16 = 11;

@@ -5,7 +5,8 @@
 //!
 //! 1. Only what the store refused as too large is rebuilt: all else is written as it is.
 //! 2. Whoever changes a collection saved its head, so the heads in a transaction name the collections that it changes.
-//! 3. What is left when no collection has many changes does not fit: the transaction fails as a whole.
+//! 3. What is left when no collection has many changes does not fit: the transaction fails as a whole. So does one that
+//!    empties the database before: nothing can be written ahead under the range that it deletes.
 
 use nokv_core::formats::redis::{self, Head, Kind};
 use nokv_core::{Error, Result};
@@ -45,7 +46,8 @@ impl Keyspace {
             if !matches!(result, Err(CommitError::Store(Error::BatchTooLarge { .. }))) {
                 return result;
             }
-            let Some(changed) = most_changed(self.txn().changes()) else { return result };
+            let next = self.next_number();
+            let Some(changed) = most_changed(self.txn().changes(), next) else { return result };
             if changed.bytes as u64 <= self.builds().piece_bytes() {
                 return result;
             }
@@ -92,11 +94,14 @@ impl Keyspace {
     }
 }
 
-/// The collection with the most changes.
-fn most_changed(changes: &Changes) -> Option<Changed> {
+/// The collection with the most changes among those that can be written ahead under the number `next`.
+fn most_changed(changes: &Changes, next: u64) -> Option<Changed> {
     let mut most: Option<Changed> = None;
     for (table, writes) in changes.tables() {
         let Table::Keys(space) = table else { continue };
+        if changes.hides(Table::Elements, &redis::collection_prefix(space, next)) {
+            continue;
+        }
         for (key, put) in writes.iter() {
             let Some(put) = put else { continue };
             let Some(kind) = Kind::from_byte(put.kind).filter(|kind| *kind != Kind::String) else { continue };

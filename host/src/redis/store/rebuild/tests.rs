@@ -149,6 +149,14 @@ fn what_cannot_be_made_to_fit_changes_nothing() {
     );
     assert_eq!(bench.run("DBSIZE"), ":0");
     assert_eq!(bench.run("SET k v"), "+OK");
+    // Nothing is written ahead under a range that the transaction deletes.
+    for line in ["MULTI", "FLUSHDB", &many("SADD s", 0..COUNT)] {
+        bench.run(line);
+    }
+    assert_eq!(bench.run("EXEC"), refused);
+    assert_eq!((bench.run("GET k"), bench.run("EXISTS s")), ("v".to_owned(), ":0".to_owned()));
+    bench.run("PING");
+    assert_eq!(stored(&mut bench.server.keys), (0, 0, 0));
 }
 
 #[test]
