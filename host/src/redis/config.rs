@@ -97,7 +97,7 @@ pub struct Config {
     /// Password of the default user.
     pub password: Option<String>,
     /// Users, as rules of `ACL SETUSER` with the name first.
-    pub users: Vec<Vec<String>>,
+    pub users: Vec<Vec<Vec<u8>>>,
     /// Most connections.
     pub clients_max: usize,
     /// Seconds after which an idle client is let go; 0: never.

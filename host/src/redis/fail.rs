@@ -52,6 +52,11 @@ impl Fail {
         Self::text(format!("ERR wrong number of arguments for '{command}' command"))
     }
 
+    /// Is it about what one command asked for? Then a transaction goes on. All else is about the store.
+    pub const fn is_of_command(&self) -> bool {
+        matches!(self, Self::Said(_) | Self::Store(Error::KeyTooLarge(_) | Error::ValueTooLarge(_)))
+    }
+
     /// The line that the client reads, without the leading `-`.
     pub fn line(&self) -> Cow<'_, str> {
         let text = match self {
@@ -61,6 +66,11 @@ impl Fail {
                     format!("ERR key, member or field is longer than {NAME_BYTES_MAX} bytes")
                 }
                 Error::ValueTooLarge(_) => "ERR string exceeds maximum allowed size".to_owned(),
+                Error::BatchTooLarge { .. } => {
+                    "ERR the changes of this command, or transaction, are more than one batch of the database takes \
+                     (mem_table_bytes): nothing was changed"
+                        .to_owned()
+                }
                 Error::ReadOnly(cause) => format!("MISCONF the database takes no writes: {cause}"),
                 Error::OutcomeUnknown(cause) => {
                     format!("MISCONF a sync failed, so what became of this write is unknown: {cause}")

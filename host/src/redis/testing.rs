@@ -16,12 +16,22 @@ use crate::db::{Db, Options};
 
 /// The database on `fs`.
 pub fn database(fs: &MemFs) -> Db<MemFs> {
-    Db::open_on(fs.clone(), Options::new("db")).expect("a database in memory")
+    database_with(fs, Options::new("db"))
+}
+
+/// The database on `fs`, with these options.
+pub fn database_with(fs: &MemFs, options: Options) -> Db<MemFs> {
+    Db::open_on(fs.clone(), options).expect("a database in memory")
 }
 
 /// The keys of a database on `fs`.
 pub fn keyspace(fs: &MemFs) -> Keyspace {
-    let backend = Embedded::new(database(fs)).expect("the families");
+    keyspace_with(database(fs))
+}
+
+/// The keys of a database.
+pub fn keyspace_with(db: Db<MemFs>) -> Keyspace {
+    let backend = Embedded::new(db).expect("the families");
     let mut keys = Keyspace::open(Arc::new(backend), 1_000).expect("the keys");
     while !keys.counts().are_known().expect("a count") {
         std::thread::yield_now();
@@ -42,8 +52,13 @@ pub struct Bench {
 impl Bench {
     /// A server without keys.
     pub fn new() -> Self {
+        Self::on(keyspace(&MemFs::new()))
+    }
+
+    /// A server on these keys.
+    pub fn on(keys: Keyspace) -> Self {
         let state = State::new(Config::default()).expect("settings that do");
-        let mut server = Server { keys: keyspace(&MemFs::new()), state, clock: Clock::now() };
+        let mut server = Server { keys, state, clock: Clock::now() };
         let client = connect(&mut server);
         Self { server, client, ahead_ms: 0 }
     }

@@ -64,7 +64,12 @@ impl Acl {
             let Some((name, rules)) = line.split_first() else {
                 return Err("a user without a name".to_owned());
             };
-            let rules: Vec<&[u8]> = rules.iter().map(String::as_bytes).collect();
+            let name = std::str::from_utf8(name).map_err(|_| "a user whose name is no UTF-8")?;
+            let rules: Vec<&[u8]> = rules.iter().map(Vec::as_slice).collect();
+            if name == DEFAULT {
+                // It is there already, and a line says all of a user.
+                acl.users.insert(DEFAULT.to_owned(), Rc::new(User::nothing(DEFAULT)));
+            }
             acl.set(name, &rules).map_err(|what| format!("user {name}: {what}"))?;
         }
         if config.password.is_some() {

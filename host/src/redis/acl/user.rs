@@ -161,7 +161,8 @@ impl User {
 
     fn add_command(&mut self, is_allowed: bool, what: &[u8]) -> Result<(), String> {
         let unknown = || "Unknown command or category name in ACL".to_owned();
-        let text = std::str::from_utf8(what).map_err(|_| unknown())?;
+        // Names in any case, as Redis takes them.
+        let text = std::str::from_utf8(what).map_err(|_| unknown())?.to_ascii_lowercase();
         let which = match text.strip_prefix('@') {
             Some("all") => {
                 self.commands = if is_allowed { vec![(true, Which::All)] } else { Vec::new() };
@@ -169,14 +170,15 @@ impl User {
             }
             Some(name) => Which::Category(name.to_owned(), Categories::named(name).ok_or_else(unknown)?),
             None => {
-                let (name, sub) = text.split_once('|').map_or((text, None), |(name, sub)| (name, Some(sub)));
+                let (name, sub) =
+                    text.split_once('|').map_or((text.as_str(), None), |(name, sub)| (name, Some(sub)));
                 let command = Table::shared().find(name.as_bytes()).ok_or_else(unknown)?;
                 let is_known =
                     sub.is_none_or(|sub| command.subcommands.iter().any(|known| known.name == sub));
                 if !is_known {
                     return Err(unknown());
                 }
-                Which::Command(text.to_owned())
+                Which::Command(text)
             }
         };
         // A later rule on the same, or on all of its subcommands, takes the place of an earlier one.
@@ -216,31 +218,35 @@ impl User {
     }
 
     /// Key patterns as rules.
-    pub fn key_rules(&self) -> String {
-        joined(&self.keys, '~')
+    pub fn key_rules(&self) -> Vec<u8> {
+        marked(&self.keys, b'~').join(&b' ')
     }
 
     /// Channel patterns as rules.
-    pub fn channel_rules(&self) -> String {
-        joined(&self.channels, '&')
+    pub fn channel_rules(&self) -> Vec<u8> {
+        marked(&self.channels, b'&').join(&b' ')
     }
 
-    /// The line of `ACL LIST` and of `redis.conf`.
-    pub fn line(&self) -> String {
-        let mut words = vec!["user".to_owned(), self.name.clone()];
-        words.extend(self.flags().into_iter().map(str::to_owned));
-        words.extend(self.passwords.iter().map(|hash| format!("#{}", hex(hash))));
-        words.extend((!self.keys.is_empty()).then(|| self.key_rules()));
-        words.extend((!self.has_all_channels()).then(|| "resetchannels".to_owned()));
-        words.extend((!self.channels.is_empty()).then(|| self.channel_rules()));
-        words.push(self.command_rules());
-        words.join(" ")
+    /// Its name, and rules that make it of a user who may do nothing. They are bytes: patterns may be no UTF-8.
+    pub fn words(&self) -> Vec<Vec<u8>> {
+        let mut words = vec![self.name.clone().into_bytes()];
+        words.extend(self.flags().into_iter().map(|flag| flag.as_bytes().to_vec()));
+        words.extend(self.passwords.iter().map(|hash| format!("#{}", hex(hash)).into_bytes()));
+        words.extend(marked(&self.keys, b'~'));
+        words.extend((!self.has_all_channels()).then(|| b"resetchannels".to_vec()));
+        words.extend(marked(&self.channels, b'&'));
+        words.extend(self.command_rules().split(' ').map(|rule| rule.as_bytes().to_vec()));
+        words
+    }
+
+    /// The line of `ACL LIST`: the words as they are, so a pattern may have quotes in it.
+    pub fn line(&self) -> Vec<u8> {
+        [b"user ", self.words().join(&b' ').as_slice()].concat()
     }
 }
 
-fn joined(patterns: &[Vec<u8>], mark: char) -> String {
-    let each = patterns.iter().map(|pattern| format!("{mark}{}", String::from_utf8_lossy(pattern)));
-    each.collect::<Vec<_>>().join(" ")
+fn marked(patterns: &[Vec<u8>], mark: u8) -> Vec<Vec<u8>> {
+    patterns.iter().map(|pattern| [&[mark], pattern.as_slice()].concat()).collect()
 }
 
 fn add_pattern(patterns: &mut Vec<Vec<u8>>, pattern: &[u8], words: (&str, &str, &str)) -> Result<(), String> {
@@ -292,12 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn names_of_commands_are_taken_in_any_case() {
+        assert_eq!(user("+@ALL -FlushAll +CONFIG|Get"), user("+@all -flushall +config|get"));
+    }
+
+    #[test]
     fn a_line_reads_back() {
         for rules in
             ["on nopass ~* &* +@all", "on >p ~a* &c* +@read -get", "off ~a ~b -@all +ping -ping +config|get"]
         {
             let made = user(rules).expect("rules");
             let line = made.line();
+            let line = String::from_utf8(line).expect("text");
             let again = user(line.strip_prefix("user bob ").expect("a name"));
             assert_eq!(again, Ok(made), "{line}");
         }
@@ -305,6 +317,7 @@ mod tests {
         assert_eq!(
             user("on >p ~a* &c* +@read -get").expect("rules").line(),
             format!("user bob on sanitize-payload #{hash} ~a* resetchannels &c* -@all +@read -get")
+                .into_bytes()
         );
     }
 

@@ -124,18 +124,43 @@ fn rewrite(call: &mut Call<'_>) -> Answer<Reply> {
         return Err(Fail::of("ERR The server is running without a config file"));
     };
     let fail = |error: std::io::Error| Fail::text(format!("ERR Rewriting config file: {error}"));
-    let text = std::fs::read_to_string(file).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(String::new()),
+    let text = std::fs::read(file).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(Vec::new()),
         _ => Err(fail(error)),
     })?;
-    let users: Vec<String> = call.state.acl.all().map(|user| user.line()).collect();
-    let new = conf_file::rewritten(&text, config, &users);
-    // ORDER: the new text is durable before it takes the old one's name.
-    let mut beside = file.clone().into_os_string();
-    beside.push(".new");
-    let written = std::fs::write(&beside, new)
-        .and_then(|()| std::fs::File::open(&beside)?.sync_all())
-        .and_then(|()| std::fs::rename(&beside, file));
-    written.map_err(fail)?;
+    let users: Vec<_> = call.state.acl.all().map(|user| user.words()).collect();
+    conf_file::replace(file, &conf_file::rewritten(&text, config, &users)).map_err(fail)?;
     Ok(Reply::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::config::Config;
+    use crate::redis::testing::Bench;
+
+    /// The file that a rewrite leaves is one that a server starts with, with the same users.
+    #[test]
+    fn a_rewritten_file_makes_the_same_users() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("redis.conf");
+        std::fs::write(&file, "# mine\ntimeout 5\n").expect("a file");
+        let mut bench = Bench::new();
+        crate::redis::conf_file::load(&file, &mut bench.server.state.config).expect("settings");
+        for line in [
+            r#"ACL SETUSER q on nopass ~a"\x22"b +get"#,
+            r#"ACL SETUSER "a'b" on >p "~\xff*" "&it's" +GET"#,
+            "ACL SETUSER default resetkeys ~d:*",
+            r#"CONFIG SET requirepass "two words\x0a#""#,
+            "CONFIG REWRITE",
+        ] {
+            assert_eq!(bench.run(line), "+OK", "{line}");
+        }
+        let mut again = Config::default();
+        crate::redis::conf_file::load(&file, &mut again).expect("a file that reads");
+        assert_eq!(again.password.as_deref(), Some("two words\n#"));
+        let acl = crate::redis::acl::Acl::new(&again).expect("users");
+        assert!(acl.all().eq(bench.server.state.acl.all()));
+        assert_eq!(acl.get("q").map(|user| user.keys.clone()), Some(vec![b"a\"b".to_vec()]));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+    }
 }

@@ -114,6 +114,7 @@ fn info(table: &'static Table, entry: &'static Entry) -> Reply {
     let (first, last, step) = match command.keys {
         Keys::None => (0, 0, 0),
         Keys::Range { first, last, step } => (first, last, step),
+        Keys::FirstAndStore => (1, 1, 1),
         Keys::Counted { before: 0, .. } => (0, 0, 0),
         Keys::Counted { before, .. } => (before as i32, before as i32, 1),
     };
@@ -154,6 +155,7 @@ fn key_specs(command: &Command) -> Vec<Reply> {
     match command.keys {
         Keys::None => Vec::new(),
         Keys::Range { first, last, step } => vec![range(first, last, step)],
+        Keys::FirstAndStore => vec![range(1, 1, 1)],
         Keys::Counted { before, count } => {
             let mut specs = Vec::new();
             if before != 0 {
@@ -266,3 +268,6 @@ fn doc(table: &'static Table, entry: &'static Entry) -> Reply {
     }
     Reply::Map(pairs)
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,8 @@ pub enum Keys {
         /// Position of the count.
         count: usize,
     },
+    /// The first argument, and the one behind the last `STORE`.
+    FirstAndStore,
 }
 
 impl Keys {
@@ -169,6 +171,21 @@ impl Keys {
                 }
                 let one = (before != 0).then_some(before);
                 Some(one.into_iter().chain(count + 1..count + 1 + keys).collect())
+            }
+            Self::FirstAndStore => {
+                let (mut at, mut store) = (2, None);
+                while let Some(word) = args.get(at) {
+                    at += match word.to_ascii_lowercase().as_slice() {
+                        b"store" => {
+                            store = Some(at + 1).filter(|key| *key < args.len());
+                            2
+                        }
+                        b"limit" => 3,
+                        b"by" | b"get" => 2,
+                        _ => 1,
+                    };
+                }
+                Some(std::iter::once(1).chain(store).collect())
             }
         }
     }

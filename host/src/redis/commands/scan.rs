@@ -103,10 +103,10 @@ fn after(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 fn scan(call: &mut Call<'_>) -> Answer<Reply> {
-    parse(call.args[1])?;
+    let number = parse(call.args[1])?;
     let wanted = Wanted::parse(&call.args[2..], true)?;
     let scope = Scope::Keys { space: call.keys.space(call.db) };
-    let from = call.state.cursors.resume(scope, call.args[1])?.map(after).unwrap_or_default();
+    let from = call.state.cursors.resume(&scope, number)?.map(after).unwrap_or_default();
     // What cannot match is not looked at.
     let prefix = wanted.pattern.map_or(&b""[..], literal);
     let mut cursor = call.keys.keys(call.db, prefix.max(&from))?;
@@ -114,10 +114,11 @@ fn scan(call: &mut Call<'_>) -> Answer<Reply> {
     let mut last = Vec::new();
     let next = loop {
         if !cursor.advance()? || !cursor.key().starts_with(prefix) {
+            call.state.cursors.end(number);
             break 0;
         }
         if looked_at == wanted.count || bytes > REPLY_BYTES_MAX {
-            break call.state.cursors.hold(scope, last);
+            break call.state.cursors.hold(scope, number, last);
         }
         looked_at += 1;
         let key = cursor.key();
@@ -253,7 +254,12 @@ mod tests {
         let (mut cursor, mut given, mut step) = ("0".to_owned(), Vec::new(), 0);
         loop {
             let reply = bench.run(&format!("SCAN {cursor} COUNT 7"));
-            assert_eq!(bench.run(&format!("SCAN {cursor} COUNT 7")), reply);
+            // A call that is repeated gives the same, only that each start is an iteration of its own: others may have
+            // begun at the same place, and go at their own pace.
+            let again = bench.run(&format!("SCAN {cursor} COUNT 7"));
+            let keys = |reply: &str| reply.split_once(' ').map(|(_, keys)| keys.to_owned());
+            assert_eq!(keys(&again), keys(&reply));
+            assert_eq!(again == reply, cursor != "0");
             let reply = reply.replace(['[', ']'], "");
             let mut words = reply.split_whitespace().map(str::to_owned);
             cursor = words.next().expect("a cursor");

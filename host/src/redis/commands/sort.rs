@@ -16,7 +16,7 @@ pub const COMMANDS: &[Command] = &[
         name: "sort",
         arity: -2,
         flags: Flags::WRITE.and(Flags::GROWS).and(Flags::MOVABLE_KEYS),
-        keys: Keys::ONE,
+        keys: Keys::FirstAndStore,
         handler: sort,
         summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
         usage: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE \

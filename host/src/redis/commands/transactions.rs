@@ -136,3 +136,69 @@ fn unwatch(call: &mut Call<'_>) -> Answer<Reply> {
     call.client.borrow_mut().watched.clear();
     Ok(Reply::Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::redis::testing::Bench;
+
+    /// A key, field or member that is too long is the error of its command; the others of the transaction are done.
+    #[test]
+    fn a_long_name_is_the_error_of_its_command() {
+        let long = "n".repeat(65_501);
+        let error = "-ERR key, member or field is longer than 65500 bytes";
+        for command in [
+            "SET LONG 2",
+            "GET LONG",
+            "MSET a 1 LONG 2",
+            "SADD s 1 LONG",
+            "SREM s LONG",
+            "SMOVE s t LONG",
+            "SISMEMBER s LONG",
+            "HSET h f 1 LONG 2",
+            "HSETNX h LONG 1",
+            "HINCRBY h LONG 1",
+            "HINCRBYFLOAT h LONG 1",
+            "HDEL h f LONG",
+            "ZADD z 1 a 2 LONG",
+            "ZINCRBY z 1 LONG",
+            "ZREM z a LONG",
+            "RENAME s LONG",
+            "COPY s LONG",
+            "SUNIONSTORE LONG s",
+            "SORT s BY nosort STORE LONG",
+            "LMOVE l LONG LEFT LEFT",
+            "BITOP NOT LONG x1",
+            "ZRANGESTORE LONG z 0 -1",
+            "DEL s LONG",
+        ] {
+            let mut bench = Bench::new();
+            for set_up in ["SADD s m", "HSET h f v", "ZADD z 1 a", "RPUSH l e", "SET x1 0"] {
+                bench.run(set_up);
+            }
+            let before = bench.run("DBSIZE");
+            let command = command.replace("LONG", &long);
+            assert_eq!(bench.run(&command), error, "{command:.30}");
+            for line in ["MULTI", "SET x1 1", &command, "SET x2 2"] {
+                bench.run(line);
+            }
+            assert_eq!(bench.run("EXEC"), format!("[+OK {error} +OK]"), "{command:.30}");
+            assert_eq!(bench.run("MGET x1 x2"), "[1 2]");
+            // Heads say what is there.
+            for (line, reply) in [
+                ("SMEMBERS s", "[m]"),
+                ("HGETALL h", "[f v]"),
+                ("ZRANGE z 0 -1 WITHSCORES", "[a 1]"),
+                ("LRANGE l 0 -1", "[e]"),
+                ("SCARD s", ":1"),
+                ("HLEN h", ":1"),
+                ("ZCARD z", ":1"),
+                ("LLEN l", ":1"),
+                ("EXISTS a t", ":0"),
+            ] {
+                assert_eq!(bench.run(line), reply, "{command:.30}");
+            }
+            bench.run("DEL x2");
+            assert_eq!(bench.run("DBSIZE"), before);
+        }
+    }
+}

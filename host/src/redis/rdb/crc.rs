@@ -19,7 +19,7 @@ const TABLE: [u64; 256] = {
 };
 
 /// The CRC of `bytes`.
-pub(super) fn crc64(bytes: &[u8]) -> u64 {
+pub(crate) fn crc64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
 }
 

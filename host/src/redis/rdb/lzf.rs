@@ -6,9 +6,9 @@
 //! 111ooooo llllllll oooooooo        l + 9 bytes
 //! ```
 
-/// Unpacks to exactly `len` bytes.
+/// Unpacks to exactly `len` bytes, which must be about what so many packed ones can give: they are allocated.
 pub(super) fn unpack(mut packed: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(len);
     while let [control, rest @ ..] = packed {
         let control = usize::from(*control);
         if control < 32 {
@@ -25,9 +25,12 @@ pub(super) fn unpack(mut packed: &[u8], len: usize) -> Option<Vec<u8>> {
             let (low, rest) = rest.split_first()?;
             let back = ((control & 0x1f) << 8 | usize::from(*low)) + 1;
             let from = out.len().checked_sub(back)?;
-            // What is copied may reach into what it makes.
-            for at in from..from + (control >> 5) + more + 2 {
-                out.push(*out.get(at)?);
+            let mut left = (control >> 5) + more + 2;
+            // What is copied may reach into what it makes: that repeats.
+            while left > 0 {
+                let there = left.min(out.len() - from);
+                out.extend_from_within(from..from + there);
+                left -= there;
             }
             packed = rest;
         }

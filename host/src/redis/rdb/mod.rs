@@ -23,7 +23,8 @@
 //! 20     string: listpack                                set
 //! ```
 //! Written are the types 0, 1, 2, 4 and 5. Other numbers than lengths are little-endian. A payload is input: nothing is
-//! allocated by what it declares, only by what is there; what LZF unpacks to is bounded.
+//! allocated by what it declares, only by what is there; what LZF unpacks to is bounded. Values are never whole in memory but for
+//! strings: [`check`] reads a payload, and [`each`] reads it again for whoever stores it.
 
 mod crc;
 mod lzf;
@@ -32,10 +33,10 @@ mod reader;
 mod value;
 mod writer;
 
-pub use value::{Loaded, load};
+pub use value::{Element, check, each};
 pub use writer::Writer;
 
-use crc::crc64;
+pub(crate) use crc::crc64;
 
 /// Versions up to here are read: the one of Redis 7.2.
 const VERSION_MAX: u16 = 11;

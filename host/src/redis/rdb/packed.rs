@@ -14,12 +14,44 @@
 //! A count of 65535 stands for any that large.
 
 use super::reader::Reader;
+use crate::redis::resp::reply::push_integer;
 
 const END: u8 = 0xff;
 const MANY: u16 = u16::MAX;
 
-fn text(number: impl ToString) -> Vec<u8> {
-    number.to_string().into_bytes()
+/// How elements are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Numbers of one width.
+    Intset,
+    /// Each with the length of the one before.
+    Ziplist,
+    /// Each with its own length behind it.
+    Listpack,
+}
+
+/// An element.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Item<'p> {
+    Bytes(&'p [u8]),
+    Number(i64),
+}
+
+impl<'p> Item<'p> {
+    /// As bytes; `text` holds a number's.
+    pub(super) fn text<'t>(self, text: &'t mut Vec<u8>) -> &'t [u8]
+    where
+        'p: 't,
+    {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Number(number) => {
+                text.clear();
+                push_integer(text, number);
+                text
+            }
+        }
+    }
 }
 
 /// The lowest `bits` of a number, with their sign.
@@ -32,52 +64,66 @@ fn i24(bytes: [u8; 3]) -> i64 {
     signed(i64::from(u32::from_le_bytes([low, middle, high, 0])), 24)
 }
 
-/// Numbers in ascending order.
-pub(super) fn intset(packed: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut reader = Reader::new(packed);
-    let width = u32::from_le_bytes(reader.array()?);
-    let count = u32::from_le_bytes(reader.array()?);
-    let mut numbers = Vec::new();
-    for _ in 0..count {
-        numbers.push(match width {
-            2 => text(i16::from_le_bytes(reader.array()?)),
-            4 => text(i32::from_le_bytes(reader.array()?)),
-            8 => text(i64::from_le_bytes(reader.array()?)),
-            _ => return None,
-        });
-    }
-    reader.is_at_end().then_some(numbers)
+/// Gives the elements of a packed string, one after another.
+#[derive(Debug)]
+pub(super) struct Packed<'p> {
+    reader: Reader<'p>,
+    form: Form,
+    /// Bytes of a number in an intset.
+    width: u32,
+    /// How many are still to come, if it says so.
+    left: Option<u32>,
 }
 
-/// Elements, each by `entry`, up to the end, as many as `count` says.
-fn elements<'p>(
-    mut reader: Reader<'p>,
-    count: u16,
-    entry: fn(&mut Reader<'p>, u8) -> Option<Vec<u8>>,
-) -> Option<Vec<Vec<u8>>> {
-    let mut elements = Vec::new();
-    loop {
-        match reader.byte()? {
-            END => break,
-            first => elements.push(entry(&mut reader, first)?),
+impl<'p> Packed<'p> {
+    /// `None` if the header is damaged.
+    pub(super) fn new(packed: &'p [u8], form: Form) -> Option<Self> {
+        let mut reader = Reader::new(packed);
+        let first = u32::from_le_bytes(reader.array()?);
+        if form == Form::Intset {
+            let left = Some(u32::from_le_bytes(reader.array()?));
+            return matches!(first, 2 | 4 | 8).then_some(Self { reader, form, width: first, left });
         }
+        if form == Form::Ziplist {
+            let _tail = reader.array::<4>()?;
+        }
+        let count = u16::from_le_bytes(reader.array()?);
+        let left = (count != MANY).then_some(u32::from(count));
+        (u64::from(first) == packed.len() as u64).then_some(Self { reader, form, width: 0, left })
     }
-    let is_right = count == MANY || elements.len() == usize::from(count);
-    (is_right && reader.is_at_end()).then_some(elements)
+
+    /// The next element, or that there is no other; `None` if what is there is damaged.
+    pub(super) fn next(&mut self) -> Option<Option<Item<'p>>> {
+        let first = match self.form {
+            Form::Intset if self.left == Some(0) => END,
+            Form::Intset => 0,
+            Form::Ziplist | Form::Listpack => self.reader.byte()?,
+        };
+        if first == END {
+            return (self.left.unwrap_or(0) == 0 && self.reader.is_at_end()).then_some(None);
+        }
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1)?;
+        }
+        let reader = &mut self.reader;
+        match self.form {
+            Form::Intset => number(reader, self.width),
+            Form::Ziplist => ziplist_entry(reader, first),
+            Form::Listpack => listpack_entry(reader, first),
+        }
+        .map(Some)
+    }
 }
 
-pub(super) fn ziplist(packed: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut reader = Reader::new(packed);
-    let bytes = u32::from_le_bytes(reader.array()?);
-    let _tail = reader.array::<4>()?;
-    let count = u16::from_le_bytes(reader.array()?);
-    if u64::from(bytes) != packed.len() as u64 {
-        return None;
-    }
-    elements(reader, count, ziplist_entry)
+fn number<'p>(reader: &mut Reader<'p>, width: u32) -> Option<Item<'p>> {
+    Some(Item::Number(match width {
+        2 => i16::from_le_bytes(reader.array()?).into(),
+        4 => i32::from_le_bytes(reader.array()?).into(),
+        _ => i64::from_le_bytes(reader.array()?),
+    }))
 }
 
-fn ziplist_entry(reader: &mut Reader<'_>, previous: u8) -> Option<Vec<u8>> {
+fn ziplist_entry<'p>(reader: &mut Reader<'p>, previous: u8) -> Option<Item<'p>> {
     if previous == 0xfe {
         reader.array::<4>()?;
     }
@@ -86,36 +132,27 @@ fn ziplist_entry(reader: &mut Reader<'_>, previous: u8) -> Option<Vec<u8>> {
         0x00..=0x3f => u64::from(what),
         0x40..=0x7f => u64::from(what & 0x3f) << 8 | u64::from(reader.byte()?),
         0x80 => u64::from(u32::from_be_bytes(reader.array()?)),
-        0xc0 => return Some(text(i16::from_le_bytes(reader.array()?))),
-        0xd0 => return Some(text(i32::from_le_bytes(reader.array()?))),
-        0xe0 => return Some(text(i64::from_le_bytes(reader.array()?))),
-        0xf0 => return Some(text(i24(reader.array()?))),
-        0xfe => return Some(text(i8::from_le_bytes(reader.array()?))),
-        0xf1..=0xfd => return Some(text((what & 0x0f) - 1)),
+        0xc0 => return number(reader, 2),
+        0xd0 => return number(reader, 4),
+        0xe0 => return number(reader, 8),
+        0xf0 => return Some(Item::Number(i24(reader.array()?))),
+        0xfe => return Some(Item::Number(i8::from_le_bytes(reader.array()?).into())),
+        0xf1..=0xfd => return Some(Item::Number(i64::from(what & 0x0f) - 1)),
         _ => return None,
     };
-    reader.bytes(len).map(<[u8]>::to_vec)
+    reader.bytes(len).map(Item::Bytes)
 }
 
-pub(super) fn listpack(packed: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut reader = Reader::new(packed);
-    let bytes = u32::from_le_bytes(reader.array()?);
-    let count = u16::from_le_bytes(reader.array()?);
-    if u64::from(bytes) != packed.len() as u64 {
-        return None;
-    }
-    elements(reader, count, listpack_entry)
-}
-
-fn listpack_entry(reader: &mut Reader<'_>, what: u8) -> Option<Vec<u8>> {
-    let string =
-        |reader: &mut Reader<'_>, header: u64, len: u64| Some((reader.bytes(len)?.to_vec(), header + len));
+fn listpack_entry<'p>(reader: &mut Reader<'p>, what: u8) -> Option<Item<'p>> {
+    let string = |reader: &mut Reader<'p>, header: u64, len: u64| {
+        Some((Item::Bytes(reader.bytes(len)?), header + len))
+    };
     let (element, len) = match what {
-        0x00..=0x7f => (text(what), 1),
+        0x00..=0x7f => (Item::Number(what.into()), 1),
         0x80..=0xbf => string(reader, 1, u64::from(what & 0x3f))?,
         0xc0..=0xdf => {
             let number = i64::from(what & 0x1f) << 8 | i64::from(reader.byte()?);
-            (text(signed(number, 13)), 2)
+            (Item::Number(signed(number, 13)), 2)
         }
         0xe0..=0xef => {
             let len = u64::from(what & 0x0f) << 8 | u64::from(reader.byte()?);
@@ -125,10 +162,10 @@ fn listpack_entry(reader: &mut Reader<'_>, what: u8) -> Option<Vec<u8>> {
             let len = u64::from(u32::from_le_bytes(reader.array()?));
             string(reader, 5, len)?
         }
-        0xf1 => (text(i16::from_le_bytes(reader.array()?)), 3),
-        0xf2 => (text(i24(reader.array()?)), 4),
-        0xf3 => (text(i32::from_le_bytes(reader.array()?)), 5),
-        0xf4 => (text(i64::from_le_bytes(reader.array()?)), 9),
+        0xf1 => (number(reader, 2)?, 3),
+        0xf2 => (Item::Number(i24(reader.array()?)), 4),
+        0xf3 => (number(reader, 4)?, 5),
+        0xf4 => (number(reader, 8)?, 9),
         _ => return None,
     };
     let backwards = match len {

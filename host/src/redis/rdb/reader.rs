@@ -1,9 +1,14 @@
 //! Lengths and strings of a payload. Nothing is allocated before its bytes are seen to be there.
 
-use super::lzf;
+use std::borrow::Cow;
 
-/// Bytes that all packed strings of a payload may unpack to.
-const UNPACKED_BYTES_MAX: usize = 1 << 30;
+use super::lzf;
+use crate::redis::commands::args::STRING_BYTES_MAX;
+
+/// Bytes that all LZF strings of a payload may unpack to: as many as one string may have.
+pub(super) const UNPACKED_BYTES_MAX: usize = STRING_BYTES_MAX;
+/// LZF makes at most so many bytes of one: 264 of 3.
+const LZF_RATIO_MAX: u64 = 88;
 
 /// Reads a payload from its start.
 #[derive(Debug)]
@@ -62,16 +67,22 @@ impl<'p> Reader<'p> {
         }
     }
 
-    pub(super) fn string(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn string(&mut self) -> Option<Cow<'p, [u8]>> {
+        let text = |number: i32| Some(Cow::Owned(number.to_string().into_bytes()));
         match self.length_or_form()? {
-            Length::Bytes(len) => Some(self.bytes(len)?.to_vec()),
-            Length::Form(0) => Some(i8::from_le_bytes(self.array()?).to_string().into_bytes()),
-            Length::Form(1) => Some(i16::from_le_bytes(self.array()?).to_string().into_bytes()),
-            Length::Form(2) => Some(i32::from_le_bytes(self.array()?).to_string().into_bytes()),
+            Length::Bytes(len) => self.bytes(len).map(Cow::Borrowed),
+            Length::Form(0) => text(i8::from_le_bytes(self.array()?).into()),
+            Length::Form(1) => text(i16::from_le_bytes(self.array()?).into()),
+            Length::Form(2) => text(i32::from_le_bytes(self.array()?)),
             Length::Form(3) => {
-                let (packed, len) = (self.length()?, usize::try_from(self.length()?).ok()?);
+                let (packed, len) = (self.length()?, self.length()?);
+                let packed = self.bytes(packed)?;
+                if len > packed.len() as u64 * LZF_RATIO_MAX {
+                    return None;
+                }
+                let len = usize::try_from(len).ok()?;
                 self.unpacked_left = self.unpacked_left.checked_sub(len)?;
-                lzf::unpack(self.bytes(packed)?, len)
+                lzf::unpack(packed, len).map(Cow::Owned)
             }
             Length::Form(_) => None,
         }

@@ -5,6 +5,94 @@ use super::*;
 use nokv_core::formats::redis::Kind;
 use proptest::prelude::*;
 
+/// A value, all of it.
+#[derive(Debug, PartialEq)]
+enum Loaded {
+    String(Vec<u8>),
+    List(Vec<Vec<u8>>),
+    Set(Vec<Vec<u8>>),
+    SortedSet(Vec<(Vec<u8>, f64)>),
+    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+fn load(body: &[u8]) -> Option<Loaded> {
+    let kind = check(body, |_| Ok(())).ok()?;
+    let (mut single, mut scored, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+    let read = each(body, |element| {
+        match element {
+            Element::Single(element) => single.push(element.to_vec()),
+            Element::Scored(member, score) => scored.push((member.to_vec(), score)),
+            Element::Pair(field, value) => pairs.push((field.to_vec(), value.to_vec())),
+        }
+        Ok(())
+    });
+    // What was checked reads.
+    read.expect("a sound payload");
+    Some(match kind {
+        Kind::String => Loaded::String(single.pop()?),
+        Kind::List => Loaded::List(single),
+        Kind::Set => Loaded::Set(single),
+        Kind::SortedSet => Loaded::SortedSet(scored),
+        Kind::Hash => Loaded::Hash(pairs),
+    })
+}
+
+/// A string of an LZF'd listpack with `count` zeros.
+fn zeros(count: usize) -> Vec<u8> {
+    let len = 7 + 2 * count;
+    let head = [&(len as u32).to_le_bytes()[..], &[0xff, 0xff, 0, 1]].concat();
+    let mut packed = [&[head.len() as u8 - 1], &head[..]].concat();
+    let mut left = len - 1 - head.len();
+    while left >= 264 {
+        packed.extend([0xe0, 255, 1]);
+        left -= 264;
+    }
+    packed.extend(std::iter::repeat_n([1, 0, 1], left / 2).flatten());
+    packed.extend([0, 0xff]);
+    let long = |len: usize| [&[0x80], &(len as u32).to_be_bytes()[..]].concat();
+    [&[0xc3], &long(packed.len())[..], &long(len), &packed].concat()
+}
+
+/// 4 million elements in 91 KB: as a list too many for its size, and refused before more than the string is in memory.
+#[test]
+fn a_payload_gives_no_more_than_its_size_may_hold() {
+    let small = [&[18, 1, 2], &zeros(500_000)[..]].concat();
+    assert!(small.len() < 12_000, "{}", small.len());
+    let mut count = 0;
+    let counted = each(&small, |element| {
+        count += usize::from(element == Element::Single(b"0"));
+        Ok(())
+    });
+    assert!(counted.is_ok());
+    assert_eq!(count, 500_000);
+    let large = [&[18, 1, 2], &zeros(4_000_000)[..]].concat();
+    assert!((90_000..92_000).contains(&large.len()), "{}", large.len());
+    let refused = check(&large, |_| Ok(())).expect_err("too many");
+    assert!(refused.line().starts_with("ERR Bad data format: the payload has more elements"), "{refused:?}");
+    // Members have to differ: the second one is refused.
+    let set = [&[20], &zeros(4_000_000)[..]].concat();
+    assert_eq!(check(&set, |_| Ok(())).expect_err("twice").line(), "ERR Bad data format");
+}
+
+/// What LZF cannot make is not allocated; nor is more than a string may have.
+#[test]
+fn what_lzf_unpacks_to_is_bounded() {
+    let declared = |packed: usize, len: usize| {
+        let long = |len: usize| [&[0x80], &(len as u32).to_be_bytes()[..]].concat();
+        [&[0, 0xc3], &long(packed)[..], &long(len), &vec![0xe0; packed]].concat()
+    };
+    assert_eq!(load(&declared(10_000, 10_000 * 88 + 1)), None);
+    let many: Vec<u8> = std::iter::repeat_n(zeros(8_000_000), 40).flatten().collect();
+    let list = [&[1, 40], &many[..]].concat();
+    let mut given = 0;
+    let stopped = each(&list, |element| {
+        let Element::Single(element) = element else { return Ok(()) };
+        given += element.len();
+        Ok(())
+    });
+    assert!(stopped.is_err() && given <= 512 << 20, "{given}");
+}
+
 fn payload(body: &[u8], version: u16) -> Vec<u8> {
     let mut payload = [body, &version.to_le_bytes()].concat();
     let crc = crc64(&payload);

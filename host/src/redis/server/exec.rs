@@ -14,6 +14,7 @@ use nokv_core::formats::redis::Kind;
 use super::client::{Blocked, Client, ClientRef, Close};
 use super::state::State;
 use crate::redis::acl::{Denied, Refusal};
+use crate::redis::commands::args::check_name;
 use crate::redis::commands::{Call, Command, Entry, Flags, clients};
 use crate::redis::config::SyncPolicy;
 use crate::redis::fail::{Answer, Fail};
@@ -567,6 +568,9 @@ impl Call<'_> {
                 // The user may have changed since it was queued.
                 self.state.check_access(self.client, entry, &args, true)?;
                 self.state.feed_monitors(self.client, command, &args);
+                // Before it changes anything: what others of the transaction did stays.
+                let keys = command.keys.positions(&args).unwrap_or_default();
+                keys.iter().filter_map(|at| args.get(*at)).try_for_each(|key| check_name(key))?;
                 let started = Instant::now();
                 self.keys.starts(command.flags.has(Flags::WRITE));
                 let result = (command.handler)(&mut Call {
@@ -584,7 +588,7 @@ impl Call<'_> {
             });
             replies.push(match result {
                 Ok(reply) => reply,
-                Err(fail @ Fail::Store(_)) => return Err(fail),
+                Err(fail) if !fail.is_of_command() => return Err(fail),
                 Err(fail) => {
                     let line = fail.line().into_owned();
                     self.state.note_error(&line);

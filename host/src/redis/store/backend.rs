@@ -148,6 +148,11 @@ pub trait Backend: Send + Sync {
     /// Why it takes no writes, if it does not.
     fn failure(&self) -> Option<String>;
 
+    /// What one commit may write; more is [`Error::BatchTooLarge`], and nothing is written.
+    fn batch_limit(&self) -> BatchLimit {
+        BatchLimit::NONE
+    }
+
     /// Shows the front's counters among the store's statistics.
     fn attach(&self, _metrics: Arc<dyn RedisMetrics>) {}
 
@@ -155,6 +160,20 @@ pub trait Backend: Send + Sync {
     fn space(&self) -> Space {
         Space::default()
     }
+}
+
+/// What one commit may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimit {
+    /// Bytes of keys and values, and some for each write.
+    pub bytes: u64,
+    /// Writes.
+    pub writes: u64,
+}
+
+impl BatchLimit {
+    /// Anything.
+    pub const NONE: Self = Self { bytes: u64::MAX, writes: u64::MAX };
 }
 
 /// What a store takes.

@@ -27,13 +27,15 @@
 use nokv_core::Result;
 use nokv_core::formats::redis::{self, Kind};
 
-use super::backend::{Backend, CommitError, Conditions, Table};
+use super::backend::{Backend, BatchLimit, CommitError, Conditions, Table};
 use super::changes::{Changes, Put};
 use super::keyspace::{Collection, Keyspace};
 use crate::redis::fail::Answer;
 
-/// Bytes of keys and values that are written at once.
-const PIECE_BYTES: usize = 1 << 20;
+/// Bytes that are written at once, but for stores whose batches are small.
+const PIECE_BYTES: u64 = 1 << 20;
+/// What a write takes beside its key and value, at most.
+const WRITE_BYTES: u64 = 32;
 
 /// Number and space of a collection.
 type Which = (u8, u64);
@@ -47,12 +49,21 @@ pub(super) struct Builds {
     finished: Vec<Which>,
     /// Of transactions that ended without them.
     left: Vec<Which>,
-    piece_bytes: usize,
+    piece_bytes: u64,
 }
 
 impl Builds {
-    pub(super) const fn new() -> Self {
-        Self { open: Vec::new(), finished: Vec::new(), left: Vec::new(), piece_bytes: PIECE_BYTES }
+    /// For a store whose batches are limited.
+    pub(super) fn new(limit: BatchLimit) -> Self {
+        // What is left of a piece joins the command's own changes: both fit.
+        let by_writes = (limit.writes / 4).saturating_mul(WRITE_BYTES);
+        let piece_bytes = PIECE_BYTES.min(limit.bytes / 4).min(by_writes);
+        Self { open: Vec::new(), finished: Vec::new(), left: Vec::new(), piece_bytes }
+    }
+
+    /// Bytes that are written at once.
+    pub(super) const fn piece_bytes(&self) -> u64 {
+        self.piece_bytes
     }
 
     /// The transaction committed.
@@ -105,6 +116,8 @@ pub struct Build<'k> {
     /// The collection. Set its expiry, flags and ends as it should have them; elements and lengths are counted here.
     pub collection: Collection<'k>,
     pending: Changes,
+    /// What it takes in a batch, at most.
+    pending_bytes: u64,
     /// Something was written ahead.
     is_ahead: bool,
 }
@@ -120,7 +133,7 @@ impl Build<'_> {
         self.collection.note_length(length);
         self.collection.head.count += 1;
         let key = self.collection.element(part);
-        self.put(keys, Table::Elements, &key, value)
+        Ok(self.put(keys, Table::Elements, &key, value)?)
     }
 
     /// Adds a member of a sorted set, which must be a new one.
@@ -133,20 +146,31 @@ impl Build<'_> {
         self.collection.note_score(bits);
         self.collection.head.count += 1;
         let key = self.collection.score(bits, member);
-        self.pending.put(Table::Scores, &key, Put { value: Vec::new(), kind: 0, expires_at: 0 });
+        self.put(keys, Table::Scores, &key, Vec::new())?;
         let key = self.collection.element(member);
-        self.put(keys, Table::Elements, &key, (score + 0.0).to_le_bytes().to_vec())
+        Ok(self.put(keys, Table::Elements, &key, (score + 0.0).to_le_bytes().to_vec())?)
     }
 
-    fn put(&mut self, keys: &mut Keyspace, table: Table, key: &[u8], value: Vec<u8>) -> Answer<()> {
+    /// Adds an entry of the collection as it is to be stored; whoever does keeps the head right.
+    ///
+    /// # Errors
+    /// What the store met.
+    pub(super) fn put(
+        &mut self,
+        keys: &mut Keyspace,
+        table: Table,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> Result<()> {
+        self.pending_bytes += (key.len() + value.len()) as u64 + WRITE_BYTES;
         self.pending.put(table, key, Put { value, kind: 0, expires_at: 0 });
-        if self.pending.bytes() > keys.builds().piece_bytes {
+        if self.pending_bytes > keys.builds().piece_bytes {
             self.write_ahead(keys, key)?;
         }
         Ok(())
     }
 
-    fn write_ahead(&mut self, keys: &mut Keyspace, key: &[u8]) -> Answer<()> {
+    fn write_ahead(&mut self, keys: &mut Keyspace, key: &[u8]) -> Result<()> {
         let changes = keys.txn().changes();
         if !self.is_ahead && [Table::Elements, Table::Scores].iter().any(|table| changes.hides(*table, key)) {
             self.move_to(keys);
@@ -168,11 +192,13 @@ impl Build<'_> {
         // ORDER: the record is in the first piece.
         keys.txn().spill(&self.pending)?;
         self.pending.clear();
+        self.pending_bytes = 0;
         Ok(())
     }
 
     /// What was not written goes into the transaction.
     fn move_to(&mut self, keys: &mut Keyspace) {
+        self.pending_bytes = 0;
         for (table, writes) in self.pending.take() {
             for (key, put) in writes {
                 match put {
@@ -185,12 +211,25 @@ impl Build<'_> {
 }
 
 impl<'k> Build<'k> {
+    /// Of a collection whose number is new.
+    pub(super) fn of(collection: Collection<'k>) -> Self {
+        Self { collection, pending: Changes::default(), pending_bytes: 0, is_ahead: false }
+    }
+
     /// Gives the key its collection, within the transaction. What the key held must have been removed; an empty
     /// collection leaves the key without one.
     ///
     /// # Errors
     /// What the store met.
     pub fn finish(mut self, keys: &mut Keyspace) -> Answer<Collection<'k>> {
+        self.end(keys);
+        keys.save(&self.collection)?;
+        self.collection.exists = self.collection.head.count > 0;
+        Ok(self.collection)
+    }
+
+    /// All elements are there: the transaction gets the rest of them, and the end of the record. The head is next.
+    pub(super) fn end(&mut self, keys: &mut Keyspace) {
         self.move_to(keys);
         if self.is_ahead {
             let which = (self.collection.space(), self.collection.head.collection);
@@ -200,17 +239,13 @@ impl<'k> Build<'k> {
             builds.open.retain(|open| *open != which);
             builds.finished.push(which);
         }
-        keys.save(&self.collection)?;
-        self.collection.exists = self.collection.head.count > 0;
-        Ok(self.collection)
     }
 }
 
 impl Keyspace {
     /// Begins a new collection for `key`; see [`Build::finish`].
     pub fn build<'k>(&mut self, db: u8, key: &'k [u8], kind: Kind) -> Build<'k> {
-        let collection = self.new_collection(db, key, kind);
-        Build { collection, pending: Changes::default(), is_ahead: false }
+        Build::of(self.new_collection(db, key, kind))
     }
 }
 

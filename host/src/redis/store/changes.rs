@@ -108,6 +108,11 @@ impl Changes {
         self.ranges.push(range);
     }
 
+    /// Takes the single writes in `lower..upper` out, in order.
+    pub fn drain(&mut self, table: Table, lower: &[u8], upper: &[u8]) -> Vec<(Vec<u8>, Option<Put>)> {
+        self.of(table).drain(lower, upper)
+    }
+
     /// What a read of `key` sees of them: a value, that it is deleted (`Some(None)`), or nothing.
     pub fn get(&self, table: Table, key: &[u8]) -> Option<Option<&Put>> {
         if let Some((_, writes)) = self.tables.iter().find(|(of, _)| *of == table)

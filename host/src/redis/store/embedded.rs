@@ -11,7 +11,7 @@ use nokv_core::write::WriteBatch;
 use nokv_core::{Error, MemIndex, Result, Vfs};
 use parking_lot::Mutex;
 
-use super::backend::{Backend, CommitError, Conditions, Cursor, Space, Stored, Table, Unchanged};
+use super::backend::{Backend, BatchLimit, CommitError, Conditions, Cursor, Space, Stored, Table, Unchanged};
 use super::changes::Changes;
 use crate::db::{Db, Iter, IterOptions, RedisMetrics, WriteOptions};
 
@@ -205,6 +205,13 @@ impl<V: Vfs, I: MemIndex> Backend for Embedded<V, I> {
 
     fn failure(&self) -> Option<String> {
         self.db.engine().failure().map(|error| error.to_string())
+    }
+
+    fn batch_limit(&self) -> BatchLimit {
+        let options = self.db.options();
+        let or_none = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        let bytes = or_none(options.max_batch_bytes).min(options.mem_table_bytes as u64);
+        BatchLimit { bytes, writes: or_none(options.max_batch_count) }
     }
 
     fn attach(&self, metrics: Arc<dyn RedisMetrics>) {

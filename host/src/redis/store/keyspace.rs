@@ -73,6 +73,7 @@ impl Keyspace {
             None => 1,
         };
         let counts = Counts::open(&mut txn)?;
+        let builds = Builds::new(txn.backend().batch_limit());
         let mut keyspace = Self {
             txn,
             now,
@@ -84,7 +85,7 @@ impl Keyspace {
             due: Due::new(),
             takes_expired: false,
             replaced: None,
-            builds: Builds::new(),
+            builds,
             ranks: Ranks::new(),
         };
         keyspace.remove_unfinished()?;
@@ -132,7 +133,7 @@ impl Keyspace {
     }
 
     /// The database that has a space.
-    fn db_of(&self, space: u8) -> u8 {
+    pub(super) fn db_of(&self, space: u8) -> u8 {
         self.spaces_now.iter().position(|s| *s == space).unwrap_or(0) as u8
     }
 
@@ -162,7 +163,7 @@ impl Keyspace {
     /// [`CommitError`]: nothing was written, and nothing is to be told.
     pub fn commit(&mut self) -> std::result::Result<u64, CommitError> {
         let ranked = self.ranks.prepare(&mut self.txn);
-        match self.txn.commit() {
+        match self.commit_rebuilt() {
             Ok(seq) => {
                 self.ranks.committed(&ranked, self.txn.changes(), seq);
                 self.spaces = self.spaces_now;
@@ -452,7 +453,7 @@ impl Keyspace {
     }
 
     /// A number that no collection has had. It is stored with whatever uses it.
-    fn take_number(&mut self) -> u64 {
+    pub(super) fn take_number(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
         self.txn.set(Table::System, redis::SYSTEM_NEXT, self.next.to_le_bytes().to_vec());

@@ -14,5 +14,6 @@ pub mod effects;
 pub mod embedded;
 pub mod keyspace;
 pub mod ranks;
+mod rebuild;
 pub mod txn;
 pub mod writes;

@@ -124,8 +124,32 @@ impl Txn {
         if !reverse {
             own.reverse();
         }
+        Ok(self.merged(stored, own, table, reverse))
+    }
+
+    /// Removes `lower..upper`; gives a cursor over what stood there, with the transaction's own writes so far.
+    ///
+    /// # Errors
+    /// What the store met: nothing is removed then.
+    pub fn take_range(&mut self, table: Table, lower: &[u8], upper: &[u8]) -> Result<Box<dyn Cursor>> {
+        let stored = self.backend.scan(table, lower, Some(upper), false)?;
+        let mut own = self.changes.drain(table, lower, upper);
+        own.reverse();
+        let cursor = self.merged(stored, own, table, false);
+        self.changes.delete_range(table, lower, Some(upper));
+        Ok(cursor)
+    }
+
+    /// Stored entries under the transaction's own: those from the last to the first of the walk.
+    fn merged(
+        &self,
+        stored: Box<dyn Cursor>,
+        own: Vec<(Vec<u8>, Option<Put>)>,
+        table: Table,
+        reverse: bool,
+    ) -> Box<dyn Cursor> {
         let hidden = self.changes.ranges().iter().filter(|range| range.table == table).cloned().collect();
-        Ok(Box::new(Merged { stored, own, hidden, table, reverse, state: State::Fresh, current: None }))
+        Box::new(Merged { stored, own, hidden, table, reverse, state: State::Fresh, current: None })
     }
 
     /// Commits; gives the seq of the last write, or of the last one before it if it had none.

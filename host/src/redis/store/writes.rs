@@ -77,6 +77,22 @@ impl Writes {
         self.few.iter().map(|(key, put)| (key, put)).chain(&self.many)
     }
 
+    /// Takes those in `lower..upper` out, in order.
+    pub fn drain(&mut self, lower: &[u8], upper: &[u8]) -> Vec<Write> {
+        if self.many.is_empty() {
+            let from = self.few.partition_point(|(key, _)| key.as_slice() < lower);
+            let to = self.few.partition_point(|(key, _)| key.as_slice() < upper).max(from);
+            return self.few.drain(from..to).collect();
+        }
+        if upper <= lower {
+            return Vec::new();
+        }
+        let mut taken = self.many.split_off(lower);
+        let mut behind = taken.split_off(upper);
+        self.many.append(&mut behind);
+        taken.into_iter().collect()
+    }
+
     /// Those in `lower..upper`, in order.
     pub fn range<'a>(
         &'a self,
@@ -136,6 +152,13 @@ mod tests {
                     let within = |key: &[u8]| lower <= key && key < upper;
                     assert!(writes.range(lower, Some(upper)).eq(tree.iter().filter(|(key, _)| within(key))));
                 }
+            }
+            for (lower, upper) in [(&b"11"[..], &b"13"[..]), (b"13", b"11"), (b"x", b"y")] {
+                let within = |key: &[u8]| lower <= key && key < upper;
+                let (taken, left): (Vec<_>, Vec<_>) = tree.into_iter().partition(|(key, _)| within(key));
+                assert_eq!(writes.drain(lower, upper), taken);
+                tree = left.into_iter().collect();
+                assert!(writes.iter().eq(tree.iter()));
             }
             writes.retain(|key| key.len() == 1);
             tree.retain(|key, _| key.len() == 1);

@@ -49,7 +49,7 @@ pub struct Collection<'k> {
     pub head: Head,
     /// It is stored.
     pub exists: bool,
-    pub(super) space: u8,
+    pub(in crate::redis::store) space: u8,
 }
 
 impl Collection<'_> {
