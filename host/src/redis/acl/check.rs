@@ -121,7 +121,11 @@ impl User {
     /// May it have all of these subscriptions?
     pub fn may_keep(&self, client: &Client) -> bool {
         self.has_all_channels()
-            || client.channels.iter().chain(client.shard_channels.iter()).all(|name| self.may_hear(name, false))
+            || client
+                .channels
+                .iter()
+                .chain(client.shard_channels.iter())
+                .all(|name| self.may_hear(name, false))
                 && client.patterns.iter().all(|pattern| self.may_hear(pattern, true))
     }
 }
