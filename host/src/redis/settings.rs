@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     live(
         "client-query-buffer-limit",
-        "Bytes of a client's commands that are not whole yet or wait for EXEC",
+        "Bytes of a client's commands that are not whole yet, wait for one before them or wait for EXEC",
         |c| c.query_bytes_max.to_string(),
         |c, v| {
             c.query_bytes_max = memory(v, 1 << 20, usize::MAX as u64 / 2)? as usize;
@@ -174,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
     fixed("maxmemory", "`0`: data lives on disk", |_| "0".into(), |_, v| only(v, "0")),
     live(
         "maxmemory-clients",
-        "Bytes of all clients' buffers; the largest client is let go above it; 0: no limit (Redis' default)",
+        "Bytes of all clients: buffers, and what they watch, listen to and wait for; the largest is let go above it; 0: no limit (Redis' default)",
         |c| c.clients_bytes_max.to_string(),
         |c, v| {
             c.clients_bytes_max = memory(v, 0, usize::MAX as u64 / 2)? as usize;

@@ -143,7 +143,7 @@ fn messages_of_a_transaction_stand_in_their_place_among_its_events() {
 #[test]
 fn messages_of_a_transaction_that_is_refused_are_not_told() {
     let mut bench = Bench::new();
-    let options = Options { mem_table_bytes: 64 << 10, ..Options::new("small") };
+    let options = Options { max_batch_bytes: 50_000, ..Options::new("small") };
     let db = Db::open_on(MemFs::new(), options).expect("a database");
     bench.server.keys =
         Keyspace::open(Arc::new(Embedded::new(db).expect("the families")), 1_000).expect("the keys");

@@ -7,6 +7,7 @@ use nokv_vfs_mem::MemFs;
 use super::*;
 use crate::db::WriteOptions;
 use crate::redis::store::counts::Counts;
+use crate::redis::store::effects::Notice;
 use crate::redis::store::embedded::Embedded;
 use crate::redis::testing::{Bench, database, events, keyspace, replies};
 
@@ -25,10 +26,11 @@ fn expire(keys: &mut Keyspace, now: u64) -> (usize, Vec<String>) {
     keys.effects().listened = Class(u32::MAX);
     let taken = keys.expire_due(usize::MAX).expect("keys that expire");
     keys.commit().expect("a commit");
-    let told = |event: &super::super::effects::Event| {
-        format!("{} {}", event.name, String::from_utf8_lossy(&event.key))
+    let told = |notice: &Notice| match notice {
+        Notice::Event(event) => Some(format!("{} {}", event.name, String::from_utf8_lossy(&event.key))),
+        Notice::Message { .. } => None,
     };
-    (taken, keys.effects().events.iter().map(told).collect())
+    (taken, keys.effects().notices.iter().filter_map(told).collect())
 }
 
 /// Keys of database 0, as soon as they are counted.
