@@ -151,7 +151,7 @@ fn messages_of_a_transaction_that_is_refused_are_not_told() {
     for command in ["multi", "publish c m", &format!("set k {}", "v".repeat(100_000))] {
         bench.run(command);
     }
-    assert!(bench.run("exec").starts_with("-ERR storage: the batch"));
+    assert!(bench.run("exec").starts_with("-ERR the changes of this command, or transaction"));
     assert_eq!(bench.run("exists k"), ":0");
     assert_eq!(replies(&listener), "");
     // Nor with the next one that is not.
