@@ -5,7 +5,7 @@
 //! bounded, by count and by bytes. Those that ended go first, then those that were used longest ago. A number that is
 //! not known (any more) is an error, never another position.
 //!
-//! 1. A number means the same position as long as it is known: until its iteration has gone [`RING`] steps further, or
+//! 1. A number means the same position as long as it is known: until its iteration has gone four steps further, or
 //!    has gone as a whole. So a client may repeat its last calls.
 //! 2. Numbers start at random and are given in order, below `CURSOR_LIMIT` and never 0, so that numbers from before a
 //!    restart are hardly ever known.
