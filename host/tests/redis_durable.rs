@@ -157,7 +157,7 @@ fn replies_events_and_messages_wait_for_the_sync() {
     }
 
     gate.set_closed(false);
-    events.until("set");
+    events.until("__keyevent@0__:set");
     assert_eq!([events.line(), events.line()], ["$1", "k"]);
     messages.until("message");
     messages.until("m");
