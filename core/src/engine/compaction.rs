@@ -291,7 +291,7 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
             split_bytes: if to.level == 0 { u64::MAX } else { self.options.table_bytes },
             is_cancelled: &|| self.stopping.load(Ordering::Relaxed),
         };
-        let mut older = OlderTables::new(self.possibly_older(&view.tables, inputs));
+        let mut older = OlderTables::new(Self::possibly_older(&view.tables, inputs, to));
         let compression = if to.level == 0 { Compression::None } else { self.options.compression };
         let low = taken.iter().map(|t| t.meta().props.seq_min).min().unwrap_or_default();
         let high = taken.iter().map(|t| t.meta().props.seq_max).max().unwrap_or_default();
@@ -368,14 +368,20 @@ impl<V: Vfs, I: MemIndex> Engine<V, I> {
 
     /// Live tables outside `inputs` that may hold older entries: those at and below the topmost place of an
     /// input. What lies above is newer, key by key.
-    fn possibly_older(&self, tables: &Tables<V>, inputs: &[Input]) -> Vec<Arc<Table<V>>> {
+    ///
+    /// Not those of the sorted level `to`: such a level has each key in one table, and all of its tables that meet the
+    /// inputs' keys are inputs. A neighbour that ends where an input starts, because the end of a range delete is its
+    /// largest key, has nothing of that key; taking it for one would keep a delete that is chosen to go, for ever.
+    fn possibly_older(tables: &Tables<V>, inputs: &[Input], to: Place) -> Vec<Arc<Table<V>>> {
         let place = |level, ingest| Place { level, ingest };
         let Some(top) = inputs.iter().map(|input| place(input.level, input.ingest)).min() else {
             return Vec::new();
         };
+        let is_sorted = to.level > 0 && !to.ingest;
         tables
             .sources()
             .filter(|s| place(s.level, s.ingest) >= top)
+            .filter(|s| !(is_sorted && place(s.level, s.ingest) == to))
             .filter(|s| !inputs.iter().any(|input| input.id == s.table.meta().id))
             .map(|s| s.table.clone())
             .collect()

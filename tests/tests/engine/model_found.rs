@@ -51,3 +51,40 @@ fn a_purged_value_with_an_expiry_does_not_come_back() {
     db.compact_range(CF, None, None).unwrap();
     assert!(db.get(b"k").unwrap().is_none());
 }
+
+/// A delete stands in front of its table, and the table before it ends with a range delete up to there: the end counted as
+/// that key, so the delete could not go, and was chosen to go for ever.
+#[test]
+fn a_delete_behind_the_end_of_a_range_delete_goes_once() {
+    let mut options = Options::new("db");
+    options.table_bytes = 4 << 10;
+    let db = Db::open_on(MemFs::new(), options).unwrap();
+    db.set(b"a1", b"old").unwrap();
+    db.set(b"c", b"old").unwrap();
+    db.flush().unwrap();
+    let snapshot = db.snapshot().unwrap();
+    db.delete_range(CF, b"a3", b"b").unwrap();
+    for key in ["a1", "a2", "a3", "a4", "a5"] {
+        // Two fill a table, and stay out of the value log.
+        db.set(key.as_bytes(), &[key.as_bytes()[1]; 1_000]).unwrap();
+    }
+    db.del(b"b").unwrap();
+    db.set(b"c", b"new").unwrap();
+    db.flush().unwrap();
+    db.compact_range(CF, None, None).unwrap();
+    drop(snapshot);
+    // A thread of its own: what is to be shown may not come to an end.
+    let (done, ended) = std::sync::mpsc::channel();
+    let idle = db.clone();
+    std::thread::spawn(move || {
+        idle.set(b"d", b"work for the background").unwrap();
+        idle.flush().unwrap();
+        idle.wait_idle().unwrap();
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(std::time::Duration::from_secs(60)).expect("compactions come to an end");
+    let entries: Vec<_> = db.internal_iter().unwrap().map(Result::unwrap).collect();
+    assert!(entries.iter().all(|entry| entry.kind == Kind::Put), "deletes are gone");
+    assert_eq!(db.get(b"c").unwrap().unwrap(), b"new");
+    assert!(db.get(b"b").unwrap().is_none());
+}
