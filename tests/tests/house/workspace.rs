@@ -55,6 +55,10 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "index-art/src/node.rs",
     "index-skiplist/src/cursor.rs",
     "index-skiplist/src/node.rs",
+    // Benchmarks: an allocator that counts, a plain map to compare with, a rival.
+    "tests/bench/src/bin/wal/count.rs",
+    "tests/bench/src/bin/wal/floor.rs",
+    "tests/bench/src/engines/lmdb.rs",
     // Counting allocators.
     "tests/examples/bare_metal/counting.rs",
     "tests/tests/budget/counting.rs",

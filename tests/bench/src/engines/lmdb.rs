@@ -2,6 +2,7 @@
 //! (`MDB_WRITEMAP`). One transaction a write; unsynced means `MDB_NOSYNC`.
 //!
 //! It has no cache of its own: the kernel's is not bounded by the flag.
+#![allow(unsafe_code)]
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions};
