@@ -41,6 +41,15 @@ impl Gate {
     }
 }
 
+/// Opens it, also when a test fails: the server could not end otherwise.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.set_closed(false);
+    }
+}
+
 struct Server {
     at: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -124,6 +133,7 @@ fn replies_events_and_messages_wait_for_the_sync() {
         }
     });
     let server = server(fs, "appendfsync always\nnotify-keyspace-events KEA");
+    let _opens = Opens(gate.clone());
     let (mut events, mut messages, mut waits) = (server.client(), server.client(), server.client());
     let (mut monitor, mut writer, mut reader) = (server.client(), server.client(), server.client());
     events.send("subscribe __keyevent@0__:set");

@@ -92,6 +92,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+    // It waits for nothing any more, while its goodbye may take a while.
+    client.borrow_mut().end(Close::Now);
     // Whoever goes in peace takes its last replies along.
     let _ = tokio::time::timeout(GOODBYE, writer.shutdown()).await;
     shared.server.borrow_mut().forget(&client);
