@@ -20,7 +20,8 @@ use nokv_core::formats::{EntryRef, KeyRef};
 use nokv_core::{Cursor, Result};
 
 use crate::key::{Branch, TreeKey};
-use crate::node::{Any, InnerRef, LeafRef, Node, NodeRef, Seen};
+use crate::node::{Any, InnerRef, LeafRef, Node, NodeRef};
+use crate::seen::Seen;
 use crate::tree::Art;
 
 /// Which way a move goes.

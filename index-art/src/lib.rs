@@ -38,6 +38,7 @@ extern crate alloc;
 mod cursor;
 mod key;
 mod node;
+mod seen;
 mod tree;
 
 pub use cursor::ArtCursor;
